@@ -1,0 +1,138 @@
+// The desired state: everything an operator can say, as types. One document; TOML in files, JSON in the API
+// (toml.h, json.h). Values here are already checked one by one; what must hold between them is in validate.h.
+// Defaults are those of docs/reference.md. Durations are nanoseconds inside, text such as "800ms" outside.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "src/base/time.h"
+#include "src/net/address.h"
+#include "src/net/forwarding_mode.h"
+
+namespace shunt::config {
+
+struct Node {
+    std::string name{"lb"};
+    std::string hash_seed_file{};     // empty: a random seed is kept in the tables region
+    std::vector<IpAddress> source{};  // source of checks; never translated
+    bool operator==(const Node&) const = default;
+};
+
+// How long a flow is remembered after its last packet. In a service, absent means the data plane's value.
+struct Timeouts {
+    std::optional<Duration> tcp_established{};
+    std::optional<Duration> tcp_syn{};
+    std::optional<Duration> tcp_fin{};
+    std::optional<Duration> udp{};
+    bool operator==(const Timeouts&) const = default;
+};
+
+enum class Idle : std::uint8_t { poll, sleep };
+
+struct AfXdpPort {
+    std::string device{};
+    bool generic{};  // generic XDP, only when asked for by name (xdp = "generic")
+    bool operator==(const AfXdpPort&) const = default;
+};
+struct VdevPort {
+    std::string arguments{};  // as EAL takes it: "net_tap0,iface=x"
+    bool operator==(const VdevPort&) const = default;
+};
+struct CapturePort {
+    std::string in{}, out{}, punt{};
+    bool operator==(const CapturePort&) const = default;
+};
+
+struct Port {
+    std::string name{};
+    std::variant<AfXdpPort, VdevPort, CapturePort> kind{};
+    std::uint16_t queues{};  // as many as workers
+    std::optional<MacAddress> mac{};
+    std::vector<MacAddress> virtual_mac{};
+    std::uint16_t mtu{1500};  // capture ports; the others ask the device
+    bool operator==(const Port&) const = default;
+};
+
+struct Dataplane {
+    std::uint16_t workers{1};
+    std::vector<std::uint16_t> cores{};  // empty: the first `workers` cores we may run on
+    Idle idle{Idle::poll};
+    std::uint64_t flows{1'048'576};
+    Timeouts timeouts{Duration::seconds(3600), Duration::seconds(10), Duration::seconds(30), Duration::seconds(60)};
+    std::vector<Port> ports{};
+    bool operator==(const Dataplane&) const = default;
+};
+
+struct NextHop {
+    IpAddress address{};
+    std::vector<Prefix> prefix{};  // also the gateway for these
+    MacAddress mac{};
+    std::string port{};
+    std::uint16_t mtu{1500};
+    bool operator==(const NextHop&) const = default;
+};
+
+enum class CheckType : std::uint8_t { tcp, http };
+
+struct StatusRange {
+    std::uint16_t first{200}, last{399};
+    bool operator==(const StatusRange&) const = default;
+};
+
+struct Check {
+    CheckType type{CheckType::tcp};
+    std::string path{"/"};
+    std::string host{};  // empty: the backend's address
+    std::vector<StatusRange> status{StatusRange{}};
+    std::optional<std::uint16_t> port{};  // absent: the backend's port on the wire
+    Duration interval{Duration::seconds(1)};
+    Duration timeout{Duration::milliseconds(800)};  // from the first byte sent to the verdict, everything included
+    std::uint32_t rise{2};
+    std::uint32_t fall{3};
+    bool operator==(const Check&) const = default;
+};
+
+enum class BackendState : std::uint8_t { ready, drain, maint };
+
+struct Backend {
+    IpAddress address{};
+    std::uint16_t port{0};  // 0: the VIP's port
+    std::uint32_t weight{100};
+    BackendState state{BackendState::ready};
+
+    std::string key() const { return address_and_port(address, port); }  // Maglev's key (DESIGN section 6)
+    bool operator==(const Backend&) const = default;
+};
+
+enum class Scheduler : std::uint8_t { maglev };
+enum class OnNoBackend : std::uint8_t { drop };
+
+struct Service {
+    std::string name{};
+    std::vector<Endpoint> vips{};
+    ForwardingMode mode{ForwardingMode::nat};
+    Scheduler scheduler{Scheduler::maglev};
+    std::optional<std::uint32_t> table_size{};  // chosen at creation, then written into the desired state
+    bool flows{true};
+    bool direct_access{false};
+    Timeouts timeouts{};
+    OnNoBackend on_no_backend{OnNoBackend::drop};
+    std::optional<Check> check{};
+    std::vector<Backend> backends{};
+    bool operator==(const Service&) const = default;
+};
+
+struct DesiredState {
+    Node node{};
+    Dataplane dataplane{};
+    std::vector<NextHop> next_hops{};
+    std::vector<Service> services{};
+    std::string api_socket{};  // empty: RUN_DIR/api.sock
+    bool operator==(const DesiredState&) const = default;
+};
+
+}  // namespace shunt::config

@@ -1,0 +1,72 @@
+// The Internet checksum (RFC 1071) and its incremental update (RFC 1624, equation 3). Sums are of 16-bit words in
+// memory order; the one's complement sum does not care which order that is (RFC 1071 section 2(B)).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "src/net/address.h"
+
+namespace shunt {
+
+// Folds a wide one's complement sum to 16 bits, carries added back.
+constexpr std::uint16_t fold_sum(std::uint64_t sum) noexcept {
+    sum = (sum >> 32) + (sum & 0xffffffffU);
+    sum = (sum >> 16) + (sum & 0xffffU);
+    sum = (sum >> 16) + (sum & 0xffffU);
+    sum = (sum >> 16) + (sum & 0xffffU);
+    return static_cast<std::uint16_t>(sum);
+}
+
+// The unfolded sum of `length` bytes; an odd last byte is padded with zero.
+inline std::uint64_t sum_bytes(const void* bytes, std::size_t length) noexcept {
+    const auto* p = static_cast<const std::uint8_t*>(bytes);
+    std::uint64_t sum = 0;
+    for (; length >= 4; p += 4, length -= 4) {
+        std::uint32_t word;
+        std::memcpy(&word, p, 4);
+        sum += word;
+    }
+    std::uint32_t rest = 0;
+    std::memcpy(&rest, p, length);
+    return sum + rest;
+}
+
+// The checksum of a whole block, as it is stored: raw, in memory order.
+inline std::uint16_t internet_checksum(const void* bytes, std::size_t length, std::uint64_t start = 0) noexcept {
+    return static_cast<std::uint16_t>(~fold_sum(start + sum_bytes(bytes, length)));
+}
+
+// What replacing some words by others does to a checksum: collect with replace(), then apply. RFC 1624: HC' = ~(~HC +
+// ~m + m'). Never yields 0xffff from a sum that was not zero, so a correct checksum stays bit for bit what a full
+// computation gives.
+class ChecksumDelta {
+  public:
+    constexpr void replace(std::uint16_t old_word, std::uint16_t new_word) noexcept {
+        sum_ += static_cast<std::uint16_t>(~old_word);
+        sum_ += new_word;
+    }
+    constexpr void replace(Be16 old_word, Be16 new_word) noexcept { replace(old_word.raw, new_word.raw); }
+    constexpr void replace(Be32 old_word, Be32 new_word) noexcept {
+        sum_ += ~old_word.raw;
+        sum_ += new_word.raw;
+    }
+    constexpr void replace(const IpAddress& old_address, const IpAddress& new_address) noexcept {
+        add_complement(old_address.high_word());
+        add_complement(old_address.low_word());
+        add(new_address.high_word());
+        add(new_address.low_word());
+    }
+    constexpr std::uint16_t apply(std::uint16_t checksum) const noexcept {
+        return static_cast<std::uint16_t>(~fold_sum(sum_ + static_cast<std::uint16_t>(~checksum)));
+    }
+
+  private:
+    constexpr void add(std::uint64_t word) noexcept { sum_ += (word >> 32) + (word & 0xffffffffU); }
+    constexpr void add_complement(std::uint64_t word) noexcept { add(~word); }
+
+    std::uint64_t sum_{};
+};
+
+}  // namespace shunt
