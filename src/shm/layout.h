@@ -1,0 +1,464 @@
+// The treaty: every byte two processes share. Offsets, never pointers. A change here is a new layout version.
+//
+// Two regions, one writer process each (DESIGN section 3):
+//
+//   tables   written by the control plane: a header with the word `published` and a ring of eight root references,
+//            then immutable blocks. A root is the whole of one generation; blocks are shared between generations.
+//   state    written by the data plane: `accepted`, worker blocks with `passed`, counters, link addresses of next
+//            hops, flow tables.
+//
+// Publication is three words: `published` (control plane) -> validated, `accepted` (data plane's main thread) ->
+// `passed` (each worker, at the end of a burst). Everything reachable from a root was validated before `accepted` names
+// it, and never changes while anybody may hold it. Zero means "none" everywhere: index 0, offset 0, generation 0.
+//
+// Integers are in host order (little-endian), except what is of type Be16/Be32 or an IpAddress.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "src/base/index.h"
+#include "src/net/address.h"
+#include "src/net/forwarding_mode.h"
+#include "src/net/packet_hash.h"
+#include "src/shm/drop_reason.h"
+#include "src/shm/limits.h"
+
+namespace shunt::shm {
+
+constexpr std::uint32_t layout_version = 1;
+constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
+constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
+constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
+
+// A counter with one writer and any number of readers: no locked instruction.
+class Counter {
+  public:
+    void add(std::uint64_t n) noexcept { set(read() + n); }
+    void set(std::uint64_t n) noexcept { value_.store(n, std::memory_order_relaxed); }
+    std::uint64_t read() const noexcept { return value_.load(std::memory_order_relaxed); }
+
+  private:
+    std::atomic<std::uint64_t> value_{};
+};
+
+// ------------------------------------------------------------------------------------------------ tables: blocks
+
+// A backend handle: 20 bits of index into the directory and 12 of incarnation. An index may be used again at once, the
+// pair only after the longest timeout and grace; a mismatch is a miss.
+struct Handle {
+    static constexpr std::uint32_t index_bits = 20;
+    static constexpr std::uint32_t incarnation_mask = 0xfff;
+
+    std::uint32_t value{};
+
+    static constexpr Handle of(std::uint32_t index, std::uint32_t incarnation) noexcept {
+        return {(incarnation & incarnation_mask) << index_bits | index};
+    }
+    constexpr std::uint32_t index() const noexcept { return value & ((1U << index_bits) - 1); }
+    constexpr std::uint32_t incarnation() const noexcept { return value >> index_bits; }
+    constexpr explicit operator bool() const noexcept { return index() != 0; }
+    friend constexpr bool operator==(Handle, Handle) noexcept = default;
+};
+static_assert(max_handles <= 1U << Handle::index_bits);
+
+enum class BlockKind : std::uint32_t {
+    root = 1,
+    page_table,  // u64 offsets of page blocks
+    page,        // records of one paged array or map
+    slots,       // u16 positions, one Maglev table
+    handles,     // Handle by position in the service's own list of eligible backends
+    trie,        // TrieNode
+    next_hops,   // NextHopRecord
+};
+
+// Stands before every block, at an offset that is a multiple of 64; the payload follows at once.
+struct alignas(cache_line_bytes) BlockHeader {
+    std::uint32_t magic;
+    BlockKind kind;
+    std::uint64_t size;      // bytes of payload
+    std::uint64_t serial;    // never used twice in a region: a block at a reused offset is recognised as new
+    std::uint64_t checksum;  // XXH64 of the payload, seeded with serial + kind
+};
+static_assert(sizeof(BlockHeader) == cache_line_bytes);
+
+using BlockOffset = std::uint64_t;  // from the start of the region to a BlockHeader; 0 none
+
+// Records in pages of 64, found through one block of page offsets: a change to a record copies one page and the
+// offsets. `count` is one above the highest index in use; offset 0 in the page table means 64 records of zeros.
+struct PagedArrayRef {
+    BlockOffset page_table;
+    std::uint32_t count;
+    std::uint32_t reserved;
+};
+constexpr std::uint32_t records_per_page = 64;
+
+// A hash map from endpoint to a number: 2^bits pages of 64 slots, the page chosen by the high bits of the key's hash,
+// the slot by linear probing from its low bits, inside the page only. At most 48 slots of a page are used, so every
+// probe ends. Keys are hashed by endpoint_hash() below.
+struct EndpointMapRef {
+    BlockOffset page_table;
+    std::uint32_t bits;
+    std::uint32_t entries;
+};
+struct EndpointSlot {
+    IpAddress address;
+    Be16 port;
+    Protocol protocol;
+    std::uint8_t used;
+    std::uint32_t value;
+};
+static_assert(sizeof(EndpointSlot) == 24);
+constexpr std::uint32_t slots_per_page = 64;
+constexpr std::uint32_t max_used_slots_per_page = 48;
+
+constexpr std::uint64_t endpoint_hash(const IpAddress& address, Be16 port, Protocol protocol) noexcept {
+    // Not secret: keys are the operator's, and a probe never leaves its page.
+    constexpr HashSeed seed{
+        {0x9e3779b97f4a7c15ULL, 0xbf58476d1ce4e5b9ULL, 0x94d049bb133111ebULL, 0x2545f4914f6cdd1dULL}};
+    return hash_peer(seed, address, port) ^ static_cast<std::uint64_t>(protocol) * 0xff51afd7ed558ccdULL;
+}
+
+// Longest-prefix match: nodes of 256 entries, one byte of the address per level (IPv4 4 levels, IPv6 16), prefixes
+// pushed down to the leaves. An entry is a next hop, or, with `child` set, the position of the next node.
+struct TrieNode {
+    static constexpr std::uint32_t child = 0x80000000U;
+    std::array<std::uint32_t, 256> entries;
+};
+struct TrieRef {
+    BlockOffset nodes;  // node 0 is the root; 0: no routes at all
+    std::uint32_t count;
+    std::uint32_t reserved;
+};
+constexpr std::uint32_t max_trie_nodes = 262'144;
+
+struct alignas(cache_line_bytes) NextHopRecord {
+    static constexpr std::uint8_t on_link = 1;     // resolve the destination itself, not `address`
+    static constexpr std::uint8_t has_static = 2;  // `mac` is configured and wins over the kernel's
+    static constexpr std::uint8_t local = 4;       // leads to this host: never forwarded
+
+    IpAddress address;  // gateway, or the neighbour itself
+    MacAddress mac;
+    std::uint16_t version;  // never 0; changes when the index is given to another address
+    std::uint16_t mtu;
+    PortIndex port;
+    std::uint8_t flags;
+    std::array<std::uint8_t, 36> reserved;
+};
+static_assert(sizeof(NextHopRecord) == cache_line_bytes);
+
+// What a directory entry says about the flows of its backend (DESIGN section 4, "Backends leave").
+enum class BackendStatus : std::uint8_t {
+    absent = 0,  // never used, or removed: its flows choose again
+    ready,       // takes new flows
+    drain,       // keeps every flow, takes none
+    down,        // keeps TCP flows; UDP flows choose again
+    maint,       // its flows choose again
+};
+
+constexpr bool keeps_flows(BackendStatus status, Protocol protocol) noexcept {
+    return status == BackendStatus::ready || status == BackendStatus::drain ||
+           (status == BackendStatus::down && protocol == Protocol::tcp);
+}
+
+// The directory of handles, by handle index. One line: all that forwarding to a backend needs.
+struct alignas(cache_line_bytes) BackendRecord {
+    IpAddress address;
+    Be16 port;  // on the wire
+    Protocol protocol;
+    BackendStatus status;
+    std::uint16_t incarnation;
+    ServiceIndex service;
+    SourceNumber source;
+    NextHopIndex next_hop;
+    std::uint16_t weight;           // as configured
+    std::uint16_t configured_port;  // 0: follows the VIP's port
+    std::uint8_t verdict;           // Verdict of the health check, read back by a restarted control plane
+    std::uint8_t reserved0;
+    std::int64_t retired_at;  // CLOCK_MONOTONIC, ns; when the status became absent; 0: never used
+    std::array<std::uint8_t, 16> reserved;
+};
+static_assert(sizeof(BackendRecord) == cache_line_bytes);
+
+enum class Verdict : std::uint8_t { unchecked = 0, up, down };  // unchecked: no check, or none finished yet
+
+// Idle limits in ticks of a quarter second.
+struct FlowTimeouts {
+    std::uint32_t tcp_established;
+    std::uint32_t tcp_syn;
+    std::uint32_t tcp_fin;
+    std::uint32_t udp;
+};
+
+// A listener: one (VIP address, port, protocol). Two lines: the first is for choosing and forwarding, the second for
+// what happens less often.
+struct alignas(2 * cache_line_bytes) ListenerRecord {
+    static constexpr std::uint8_t flows_on = 1;
+    static constexpr std::uint8_t direct_access = 2;
+
+    IpAddress address;
+    Be16 port;
+    Protocol protocol;
+    ForwardingMode mode;
+    ServiceIndex service;
+    std::uint8_t flags;
+    std::uint8_t in_use;  // 0: the index is free, or retired at `retired_at`
+    BlockOffset slots;    // of its family; 0: no backend is eligible
+    BlockOffset handles;  // as many as `backends`
+    std::uint32_t table_size;
+    std::uint32_t backends;  // eligible ones; every slot is below this
+    FlowTimeouts timeouts;
+
+    std::int64_t retired_at;
+    std::array<std::uint8_t, 56> reserved;
+};
+static_assert(sizeof(ListenerRecord) == 2 * cache_line_bytes);
+
+// A backend endpoint of NAT services as replies carry it: common to all handles of one (address, port, protocol).
+struct alignas(cache_line_bytes) SourceRecord {
+    IpAddress address;
+    Be16 port;
+    Protocol protocol;
+    std::uint8_t count;                                         // of `listeners` and `handles`
+    std::array<ListenerIndex, listeners_per_source> listeners;  // in ascending order
+    std::array<std::uint8_t, 28> reserved;
+};
+static_assert(sizeof(SourceRecord) == cache_line_bytes);
+
+struct alignas(2 * cache_line_bytes) ServiceRecord {
+    std::array<char, 64> name;  // padded with NUL; an empty name: the index is free
+    std::uint32_t table_size;
+    ForwardingMode mode;
+    std::uint8_t scheduler;
+    std::uint8_t flags;
+    std::uint8_t reserved0;
+    std::array<std::uint64_t, 2> table_hash;  // of the IPv4 and the IPv6 table (CONTRACTS.md); 0 where there is none
+    std::array<std::uint8_t, 40> reserved;
+};
+static_assert(sizeof(ServiceRecord) == 2 * cache_line_bytes);
+
+// One generation. A block of kind root.
+struct Root {
+    Generation generation;
+    HashSeed site_seed;
+    PagedArrayRef services;   // ServiceRecord by ServiceIndex
+    PagedArrayRef listeners;  // ListenerRecord by ListenerIndex
+    PagedArrayRef backends;   // BackendRecord by handle index
+    PagedArrayRef sources;    // SourceRecord by SourceNumber
+    EndpointMapRef
+        listener_map;           // (VIP, port, protocol) -> ListenerIndex, and (VIP, 0, tcp) -> number of its listeners
+    EndpointMapRef source_map;  // (backend, port, protocol) -> SourceNumber; also (backend, 0, tcp), as above
+    EndpointMapRef local_map;   // (address of this host, 0, tcp) -> 1
+    TrieRef routes_v4;          // -> NextHopIndex
+    TrieRef routes_v6;
+    BlockOffset next_hops;  // NextHopRecord by NextHopIndex; the first is unused
+    std::uint32_t next_hop_count;
+    std::uint32_t reserved;
+};
+
+// ------------------------------------------------------------------------------------------------ tables: header
+
+struct alignas(cache_line_bytes) RootRef {
+    std::atomic<std::uint64_t> generation;  // 0 while the others are being written
+    std::atomic<std::uint64_t> offset;
+    std::atomic<std::uint64_t> checksum;  // that of the root block, again
+};
+
+struct alignas(cache_line_bytes) TablesHeader {
+    std::uint64_t magic;
+    std::uint64_t reserved_bytes;  // of address space, on both sides; the file grows up to it
+    HashSeed random_seed;          // used where no seed file is configured
+    std::array<std::uint8_t, 8> pad;
+    std::atomic<std::uint32_t> version;  // stored last, with release
+
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> published;
+    std::atomic<std::uint64_t> file_bytes;   // grown by fallocate before use
+    std::atomic<std::uint64_t> next_serial;  // of blocks
+
+    alignas(cache_line_bytes) std::array<RootRef, root_ring> roots;  // generation g at g % root_ring
+};
+constexpr std::uint64_t first_block_offset = 4096;
+static_assert(sizeof(TablesHeader) <= first_block_offset);
+
+// ------------------------------------------------------------------------------------------------ state: flow table
+
+// A flow entry is one or two units of 16 bytes; a bucket is one cache line of four units. The tag (the low byte of
+// `meta`) is stored last and cleared first; its sequence bits change with every entry put into the unit, so that a
+// reader on another core who sees the same meta before and after has read one entry.
+//
+//   narrow   unit:   key  = peer (IPv4, 32) | peer port (16) << 32 | listener (16) << 48
+//                    meta = tag (8) | tick (24) << 8 | handle (32) << 32
+//   wide     first:  key  = high word of the peer's address      meta = as above
+//            second: key  = low word of the peer's address       meta = tag (8) | 0 (8) | peer port << 16 |
+//                                                                       listener << 32 | service port << 48
+// Ports are raw network order. One entry answers both questions: (peer, listener) -> handle for packets to the VIP, and
+// (peer, source number of the handle) -> listener for replies.
+struct FlowUnit {
+    std::atomic<std::uint64_t> key;
+    std::atomic<std::uint64_t> meta;
+};
+struct alignas(cache_line_bytes) FlowBucket {
+    std::array<FlowUnit, 4> units;
+};
+static_assert(sizeof(FlowUnit) == 16 && sizeof(FlowBucket) == cache_line_bytes);
+
+// ------------------------------------------------------------------------------------------------ state: header
+
+// Fixed when the region is made; a successor of the same shape adopts the region in place.
+struct StateShape {
+    std::uint32_t workers;
+    std::uint32_t handles;
+    std::uint32_t services;
+    std::uint32_t reserved;
+    std::uint64_t buckets_per_worker;
+    friend constexpr bool operator==(const StateShape&, const StateShape&) noexcept = default;
+};
+
+enum class RefusalReason : std::uint8_t { magic = 0, version, size, checksum, index, generation, count };
+
+struct alignas(cache_line_bytes) StateHeader {
+    std::uint64_t magic;
+    StateShape shape;
+    HashSeed flow_seed;
+    std::array<char, 40> boot_id;  // text of /proc/sys/kernel/random/boot_id
+    std::uint64_t incarnation;     // n of state.<n>
+    std::uint64_t starts;          // processes that held this region
+    std::int64_t
+        downtime_nanoseconds;  // sum of the times nobody held it: subtracted from the clock before ticks are made
+    std::atomic<std::uint32_t> version;  // stored last, with release
+
+    // Written by the main thread.
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> accepted;  // the generation workers use
+    std::atomic<std::uint64_t> attaching;                           // 1 while a data plane is about to read `published`
+    std::atomic<std::uint64_t> refused_generation;                  // the last one refused
+    std::array<Counter, static_cast<std::size_t>(RefusalReason::count)> refusals;
+    Counter generations_accepted;
+
+    alignas(cache_line_bytes) std::atomic<std::int64_t> heartbeat;  // CLOCK_MONOTONIC, ns
+    std::atomic<std::int64_t> started_at;
+    std::atomic<std::uint32_t> pid;
+    std::atomic<std::uint32_t> ready;
+    std::atomic<std::uint32_t> port_count;
+};
+
+// Written by worker i alone.
+struct alignas(cache_line_bytes) WorkerBlock {
+    std::atomic<std::uint64_t> passed;  // the generation in use at the end of the last burst
+    std::atomic<std::uint64_t> online;  // 0: asleep, holds nothing
+
+    alignas(cache_line_bytes) Counter heartbeat;  // CLOCK_MONOTONIC, ns, of the last poll
+    Counter received;                             // packets, counted at the port before parsing
+    Counter forwarded;
+    Counter punted;
+    Counter dropped;  // the sum of drops; received = forwarded + punted + dropped
+    Counter originated;
+    Counter bursts;
+    Counter busy_bursts;
+
+    alignas(cache_line_bytes) Counter flows_inserted;
+    Counter flows_copied;   // found by the look-aside
+    Counter flows_derived;  // replies translated by the table alone
+    Counter flows_not_remembered;
+    Counter flows_evicted;
+    Counter look_asides;
+    std::uint32_t core;
+    std::uint32_t reserved;
+
+    struct alignas(cache_line_bytes) PortCounters {
+        Counter received;
+        Counter received_bytes;
+        Counter transmitted;
+        Counter transmitted_bytes;
+        Counter driver_received;  // what the driver says, read by the worker at the end of a busy period
+        Counter punted;
+    };
+    std::array<PortCounters, max_ports> ports;
+};
+static_assert(std::is_standard_layout_v<WorkerBlock>);
+static_assert(sizeof(WorkerBlock) % cache_line_bytes == 0, "two workers would share a cache line");
+
+// Drops of one worker, by service (0: before or without a service).
+struct alignas(cache_line_bytes) ServiceDrops {
+    std::array<Counter, max_drop_reasons> by_reason;
+};
+
+// Traffic of one backend handle as one worker saw it.
+struct BackendCounters {
+    Counter packets;  // client to backend
+    Counter bytes;    // of the packets as they left, from the Ethernet header on
+    Counter return_packets;
+    Counter return_bytes;
+};
+static_assert(sizeof(BackendCounters) == 32);
+
+// What the main thread knows of a port.
+struct alignas(cache_line_bytes) PortBlock {
+    std::array<char, 16> name;
+    std::array<char, 16> device;
+    MacAddress mac;
+    std::uint16_t mtu;
+    std::uint32_t interface_index;
+    std::atomic<std::uint32_t> link_up;
+    Counter driver_received;  // sum of the driver's own counts
+    Counter driver_missed;
+    Counter steered;             // packets the steering program sent to a worker
+    Counter steered_unattached;  // packets it dropped because nobody was attached
+};
+
+// The link address of a listed next hop: version << 48 | MAC address, first byte highest; 0 unknown. One store.
+using LinkWord = std::atomic<std::uint64_t>;
+
+// The link address of a host on a connected subnet. `link` is cleared first and stored last:
+// valid (bit 63) | port << 48 | MAC address.
+struct NeighbourSlot {
+    std::atomic<std::uint64_t> high;
+    std::atomic<std::uint64_t> low;
+    std::atomic<std::uint64_t> link;
+    std::atomic<std::uint64_t> reserved;
+};
+constexpr std::uint64_t neighbour_valid = 1ULL << 63;
+constexpr std::uint32_t neighbour_probes = 8;  // slots searched from the key's hash on
+
+constexpr std::uint64_t pack_mac(const MacAddress& mac) noexcept {
+    std::uint64_t word = 0;
+    for (const std::uint8_t byte : mac.bytes) word = word << 8 | byte;
+    return word;
+}
+constexpr MacAddress unpack_mac(std::uint64_t word) noexcept {
+    MacAddress mac;
+    for (std::size_t i = 6; i-- > 0; word >>= 8) mac.bytes[i] = static_cast<std::uint8_t>(word);
+    return mac;
+}
+
+// Where everything in a state region of a given shape lies.
+struct StateLayout {
+    std::uint64_t workers;     // WorkerBlock[shape.workers]
+    std::uint64_t ports;       // PortBlock[max_ports]
+    std::uint64_t links;       // LinkWord[max_next_hops]
+    std::uint64_t neighbours;  // NeighbourSlot[neighbour_slots]
+    std::uint64_t drops;       // ServiceDrops[shape.workers][shape.services]
+    std::uint64_t backends;    // BackendCounters[shape.workers][shape.handles]
+    std::uint64_t flows;       // FlowBucket[shape.workers][shape.buckets_per_worker]
+    std::uint64_t total;
+
+    static constexpr StateLayout of(const StateShape& shape) noexcept {
+        constexpr auto line_up = [](std::uint64_t n) { return (n + 4095) / 4096 * 4096; };
+        StateLayout at{};
+        at.workers = line_up(sizeof(StateHeader));
+        at.ports = line_up(at.workers + sizeof(WorkerBlock) * shape.workers);
+        at.links = line_up(at.ports + sizeof(PortBlock) * max_ports);
+        at.neighbours = line_up(at.links + sizeof(LinkWord) * max_next_hops);
+        at.drops = line_up(at.neighbours + sizeof(NeighbourSlot) * neighbour_slots);
+        at.backends = line_up(at.drops + sizeof(ServiceDrops) * shape.workers * shape.services);
+        at.flows = line_up(at.backends + sizeof(BackendCounters) * shape.workers * shape.handles);
+        at.total = line_up(at.flows + sizeof(FlowBucket) * shape.workers * shape.buckets_per_worker);
+        return at;
+    }
+};
+
+static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std::uint32_t>::is_always_lock_free);
+
+}  // namespace shunt::shm

@@ -1,0 +1,147 @@
+#include "src/shm/region.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace shunt::shm {
+namespace {
+
+Error failure(const std::string& path, const std::string& what, int error) {
+    Error e{.message = what + ": " + std::strerror(error), .file = path};
+    switch (error) {
+        case EACCES:
+        case EPERM:
+            e.remedy = "run as root or as the owner of the directory";
+            break;
+        case ENOENT:
+            e.remedy = "create the directory, or start the process that owns the file";
+            break;
+        case ENOMEM:
+        case ENOSPC:
+            e.remedy = "make room: for huge pages raise /proc/sys/vm/nr_hugepages, for tmpfs its size";
+            break;
+        default:
+            break;
+    }
+    return e;
+}
+
+std::uint64_t round_up(std::uint64_t bytes, std::uint64_t page) { return (bytes + page - 1) / page * page; }
+
+struct flock whole_file_lock() {
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    lock.l_whence = SEEK_SET;
+    return lock;
+}
+
+}  // namespace
+
+Region::Region(Region&& other) noexcept { *this = std::move(other); }
+
+Region& Region::operator=(Region&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(reserved_, other.reserved_);
+    std::swap(anonymous_bytes_, other.anonymous_bytes_);
+    std::swap(file_, other.file_);
+    std::swap(page_, other.page_);
+    std::swap(path_, other.path_);
+    return *this;
+}
+
+Region::~Region() {
+    if (data_ != nullptr) munmap(data_, reserved_);
+    if (file_ >= 0) close(file_);
+}
+
+Status Region::map(int protection, std::uint64_t reserve_bytes) {
+    struct statfs filesystem {};
+    if (fstatfs(file_, &filesystem) == 0 && filesystem.f_type == HUGETLBFS_MAGIC) {
+        page_ = static_cast<std::uint64_t>(filesystem.f_bsize);
+    }
+    reserved_ = round_up(reserve_bytes ? reserve_bytes : file_bytes(), page_);
+    if (reserved_ == 0) return Error{.message = "the file is empty", .file = path_};
+    void* memory = mmap(nullptr, reserved_, protection, MAP_SHARED | MAP_NORESERVE, file_, 0);
+    if (memory == MAP_FAILED) {
+        reserved_ = 0;
+        return failure(path_, "cannot map the file", errno);
+    }
+    data_ = static_cast<std::byte*>(memory);
+    return Done{};
+}
+
+Result<Region> Region::create(const std::string& path, std::uint64_t file_bytes, std::uint64_t reserve_bytes) {
+    Region region;
+    region.path_ = path;
+    region.file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (region.file_ < 0) return failure(path, "cannot create the file", errno);
+    if (auto mapped = region.map(PROT_READ | PROT_WRITE, reserve_bytes); !mapped) return mapped.error();
+    if (auto grown = region.grow(file_bytes); !grown) {
+        unlink(path.c_str());
+        return grown.error();
+    }
+    return region;
+}
+
+Result<Region> Region::open(const std::string& path, Access access, std::uint64_t reserve_bytes) {
+    const bool writable = access == Access::read_write;
+    Region region;
+    region.path_ = path;
+    region.file_ = ::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    if (region.file_ < 0) return failure(path, "cannot open the file", errno);
+    if (auto mapped = region.map(writable ? PROT_READ | PROT_WRITE : PROT_READ, reserve_bytes); !mapped) {
+        return mapped.error();
+    }
+    return region;
+}
+
+Region Region::anonymous(std::uint64_t bytes) {
+    Region region;
+    region.reserved_ = round_up(bytes, region.page_);
+    void* memory =
+        mmap(nullptr, region.reserved_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) return {};
+    region.data_ = static_cast<std::byte*>(memory);
+    region.anonymous_bytes_ = region.reserved_;
+    return region;
+}
+
+std::uint64_t Region::file_bytes() const noexcept {
+    struct stat status {};
+    if (file_ < 0 || fstat(file_, &status) != 0) return anonymous_bytes_;
+    return static_cast<std::uint64_t>(status.st_size);
+}
+
+Status Region::grow(std::uint64_t bytes) {
+    const std::uint64_t wanted = round_up(bytes, page_);
+    if (wanted > reserved_) {
+        return Error{.message = "the region is full: " + std::to_string(reserved_ >> 20) + " MiB are reserved",
+                     .remedy = "remove services, or use smaller look-up tables",
+                     .file = path_};
+    }
+    const std::uint64_t present = file_bytes();
+    if (wanted <= present) return Done{};
+    const int error = posix_fallocate(file_, static_cast<off_t>(present), static_cast<off_t>(wanted - present));
+    if (error != 0) return failure(path_, "cannot get " + std::to_string((wanted - present) >> 10) + " KiB", error);
+    return Done{};
+}
+
+bool Region::try_lock() noexcept {
+    struct flock lock = whole_file_lock();
+    return fcntl(file_, F_OFD_SETLK, &lock) == 0;
+}
+
+bool Region::locked_by_other() const noexcept {
+    struct flock lock = whole_file_lock();
+    return file_ >= 0 && fcntl(file_, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+}  // namespace shunt::shm

@@ -1,0 +1,62 @@
+// A block of memory two processes share: a named file on hugetlbfs or tmpfs, or an anonymous block in tests and tools.
+// The only place in src that opens or maps files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "src/base/result.h"
+
+namespace shunt::shm {
+
+class Region {
+  public:
+    enum class Access : std::uint8_t { read_only, read_write };
+
+    Region() = default;
+    Region(Region&& other) noexcept;
+    Region& operator=(Region&& other) noexcept;
+    ~Region();
+
+    // Makes a file (it must not exist) of `file_bytes` with `reserve_bytes` of address space mapped over it. Memory is
+    // allocated now, so that a lack of it is an error here and not a fault later.
+    static Result<Region> create(const std::string& path, std::uint64_t file_bytes, std::uint64_t reserve_bytes);
+    // Maps an existing file; `reserve_bytes` 0 maps just what is there.
+    static Result<Region> open(const std::string& path, Access access, std::uint64_t reserve_bytes = 0);
+    // Zeroed memory of this process.
+    static Region anonymous(std::uint64_t bytes);
+
+    std::byte* data() noexcept { return data_; }
+    const std::byte* data() const noexcept { return data_; }
+    template <class T>
+    T& at(std::uint64_t offset) noexcept {
+        return *reinterpret_cast<T*>(data_ + offset);
+    }
+    template <class T>
+    const T& at(std::uint64_t offset) const noexcept {
+        return *reinterpret_cast<const T*>(data_ + offset);
+    }
+    std::uint64_t reserved() const noexcept { return reserved_; }
+    std::uint64_t file_bytes() const noexcept;  // as the file is now
+    const std::string& path() const noexcept { return path_; }
+
+    // Allocates the file up to `bytes`; what was mapped stays where it is.
+    Status grow(std::uint64_t bytes);
+    // The lock of whoever serves this region; it dies with its holder. False: another process has it.
+    bool try_lock() noexcept;
+    // Does a process other than this one hold the lock?
+    bool locked_by_other() const noexcept;
+
+  private:
+    Status map(int protection, std::uint64_t reserve_bytes);
+
+    std::byte* data_{};
+    std::uint64_t reserved_{};
+    std::uint64_t anonymous_bytes_{};
+    int file_{-1};
+    std::uint64_t page_{4096};
+    std::string path_{};
+};
+
+}  // namespace shunt::shm

@@ -1,0 +1,149 @@
+// One generation as a reader sees it. Every access stays inside what the root names: an index out of range, a zero
+// offset or an empty page gives a record of zeros, which means "none". So what validation established holds again by
+// construction at use (DESIGN section 3).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "src/shm/layout.h"
+
+namespace shunt::shm {
+
+namespace detail {
+// What "none" looks like. Large enough for every record.
+alignas(2 * cache_line_bytes) inline constexpr std::array<std::byte, 2 * cache_line_bytes> zeros{};
+}  // namespace detail
+
+template <class Record>
+class PagedArray {
+  public:
+    PagedArray() = default;
+    PagedArray(const std::byte* region, const PagedArrayRef& ref) noexcept
+        : region_(region),
+          pages_(ref.page_table ? payload(region, ref.page_table) : nullptr),
+          count_(ref.page_table ? ref.count : 0) {}
+
+    const Record& operator[](std::uint32_t index) const noexcept {
+        const Record* record = locate(index);
+        return record ? *record : none();
+    }
+    void prefetch(std::uint32_t index) const noexcept {
+        if (const Record* record = locate(index)) __builtin_prefetch(record);
+    }
+    std::uint32_t count() const noexcept { return count_; }
+
+  private:
+    static const std::uint64_t* payload(const std::byte* region, BlockOffset offset) noexcept {
+        return reinterpret_cast<const std::uint64_t*>(region + offset + sizeof(BlockHeader));
+    }
+    static const Record& none() noexcept {
+        static_assert(sizeof(Record) <= sizeof(detail::zeros));
+        return *reinterpret_cast<const Record*>(detail::zeros.data());
+    }
+    const Record* locate(std::uint32_t index) const noexcept {
+        if (index >= count_) return nullptr;
+        const std::uint64_t page = pages_[index / records_per_page];
+        if (page == 0) return nullptr;
+        return reinterpret_cast<const Record*>(region_ + page + sizeof(BlockHeader)) + index % records_per_page;
+    }
+
+    const std::byte* region_{};
+    const std::uint64_t* pages_{};
+    std::uint32_t count_{};
+};
+
+class EndpointMap {
+  public:
+    EndpointMap() = default;
+    EndpointMap(const std::byte* region, const EndpointMapRef& ref) noexcept;
+
+    std::uint32_t find(const IpAddress& address, Be16 port, Protocol protocol) const noexcept;  // 0: not there
+    void prefetch(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
+        const std::uint64_t hash = endpoint_hash(address, port, protocol);
+        if (const EndpointSlot* slots = page(hash)) __builtin_prefetch(slots + hash % slots_per_page);
+    }
+
+  private:
+    const EndpointSlot* page(std::uint64_t hash) const noexcept {
+        if (pages_ == nullptr) return nullptr;
+        const std::uint64_t offset = pages_[bits_ == 0 ? 0 : hash >> (64 - bits_)];
+        return offset ? reinterpret_cast<const EndpointSlot*>(region_ + offset + sizeof(BlockHeader)) : nullptr;
+    }
+
+    const std::byte* region_{};
+    const std::uint64_t* pages_{};
+    std::uint32_t bits_{};
+};
+
+// The key under which a map counts the endpoints of an address, whatever their port.
+constexpr Be16 any_port{0};
+constexpr Protocol any_protocol = Protocol::tcp;
+
+class Tables {
+  public:
+    Tables() = default;  // generation 0: nothing was ever published
+    // `root` lies in `region` and was validated.
+    Tables(const std::byte* region, const Root& root) noexcept;
+
+    Generation generation() const noexcept { return generation_; }
+    const HashSeed& site_seed() const noexcept { return site_seed_; }
+
+    PagedArray<ServiceRecord> services;
+    PagedArray<ListenerRecord> listeners;
+    PagedArray<BackendRecord> backends;  // by handle index
+    PagedArray<SourceRecord> sources;
+    EndpointMap listener_map;
+    EndpointMap source_map;
+    EndpointMap local_map;
+
+    // The backend a handle names, or a record of status `absent` if that incarnation is gone.
+    const BackendRecord& backend(Handle handle) const noexcept {
+        const BackendRecord& record = backends[handle.index()];
+        return record.incarnation == handle.incarnation() ? record : backends[0];
+    }
+    bool is_local(const IpAddress& address) const noexcept {
+        return local_map.find(address, any_port, any_protocol) != 0;
+    }
+    // The slots and handles of a listener; empty if no backend is eligible.
+    std::span<const std::uint16_t> slots(const ListenerRecord& listener) const noexcept {
+        return listener.slots ? array<std::uint16_t>(listener.slots, listener.table_size)
+                              : std::span<const std::uint16_t>{};
+    }
+    std::span<const Handle> handles(const ListenerRecord& listener) const noexcept {
+        return listener.handles ? array<Handle>(listener.handles, listener.backends) : std::span<const Handle>{};
+    }
+    // The backend the listener's table gives this flow; handle 0 if there is none. `hash` is hash_tuple() of the
+    // packet from client to VIP under the site's seed.
+    Handle choose(const ListenerRecord& listener, std::uint64_t hash) const noexcept;
+
+    NextHopIndex route(const IpAddress& destination) const noexcept;  // 0: no route
+    const NextHopRecord& next_hop(NextHopIndex index) const noexcept {
+        return next_hops_[index.value < next_hops_.size() ? index.value : 0];
+    }
+    std::span<const NextHopRecord> next_hops() const noexcept { return next_hops_; }
+
+  private:
+    template <class T>
+    std::span<const T> array(BlockOffset offset, std::size_t count) const noexcept {
+        return {reinterpret_cast<const T*>(region_ + offset + sizeof(BlockHeader)), count};
+    }
+    std::uint32_t walk(std::span<const TrieNode> trie, std::span<const std::uint8_t> bytes) const noexcept;
+
+    const std::byte* region_{};
+    Generation generation_{};
+    HashSeed site_seed_{};
+    std::span<const TrieNode> routes_v4_;
+    std::span<const TrieNode> routes_v6_;
+    std::span<const NextHopRecord> next_hops_;
+};
+
+// The name of a service as text.
+inline std::string_view name_of(const ServiceRecord& service) noexcept {
+    const std::string_view all(service.name.data(), service.name.size());
+    return all.substr(0, all.find('\0'));
+}
+
+}  // namespace shunt::shm
