@@ -29,7 +29,7 @@ inline std::uint64_t sum_bytes(const void* bytes, std::size_t length) noexcept {
         sum += word;
     }
     std::uint32_t rest = 0;
-    std::memcpy(&rest, p, length);
+    if (length > 0) std::memcpy(&rest, p, length);  // an empty block may have no address at all
     return sum + rest;
 }
 
