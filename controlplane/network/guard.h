@@ -1,0 +1,55 @@
+// The guard: a small nftables table that keeps the kernel from answering for our services, and untranslated replies
+// from leaving, whenever no data plane takes the packets away (DESIGN section 7).
+//
+//  * `input` drops (VIP, protocol, service port): the kernel owns the VIP and would send a RST.
+//  * `forward` drops what comes from (NAT backend, protocol, port) and arrived on a port itself, not on the punt
+//    device: so what the data plane punted is routed.
+// Replies to our own health checks come from the same endpoints, but to an address of this host that is no VIP: they
+// pass `input`, and never see `forward`.
+//
+// The table outlives this process on purpose; only `remove` takes it away.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/net/address.h"
+
+namespace shunt::controlplane {
+
+// Sorted and without duplicates once `normalise`d; Guard does that itself.
+struct GuardRules {
+    std::vector<Endpoint> listeners{};
+    std::vector<Endpoint> nat_backends{};   // with the port on the wire
+    std::vector<std::string> interfaces{};  // of the ports; may not exist yet
+    bool operator==(const GuardRules&) const = default;
+};
+
+// Text for `nft -f -`, each one transaction. Pure.
+std::string guard_table_name(std::string_view instance);  // injective: "lb-1" gives "shunt_lb_2d1"
+std::string guard_replace_script(std::string_view instance, GuardRules rules);
+std::string guard_change_script(std::string_view instance, GuardRules from, GuardRules to);
+std::string guard_remove_script(std::string_view instance);
+
+class Guard {
+  public:
+    explicit Guard(std::string instance);
+
+    // Makes the kernel's table match: nothing if it already does as far as we know, else only the difference, else
+    // (first time, or somebody else touched the table) the whole table; each atomically. Blocks while nft runs (a few
+    // milliseconds). An error leaves the kernel's table as it was.
+    Status apply(GuardRules rules);
+    // Whether the table is still there: a firewall that was reloaded with `flush ruleset` takes it away in silence.
+    // If it is gone the next `apply` puts all of it back.
+    Result<bool> present();
+    Status remove();
+
+  private:
+    std::string instance_;
+    GuardRules applied_{};
+    bool installed_{};  // by us, as `applied_`
+};
+
+}  // namespace shunt::controlplane
