@@ -1,0 +1,127 @@
+// The lanes of one burst. A lane is one packet on its way through the steps: bytes, what parse found, what was decided.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "src/net/address.h"
+#include "src/net/packet_hash.h"
+#include "src/shm/layout.h"
+
+namespace shunt::dataplane {
+
+constexpr std::size_t burst_size = 32;
+
+// What a step decides about a lane: it stays, or it leaves the batch for the kernel or for a named reason.
+class Verdict {
+  public:
+    static constexpr Verdict keep() noexcept { return {Kind::keep, {}}; }
+    static constexpr Verdict punt() noexcept { return {Kind::punt, {}}; }
+    static constexpr Verdict drop(shm::DropReason reason) noexcept { return {Kind::drop, reason}; }
+
+    constexpr bool keeps() const noexcept { return kind_ == Kind::keep; }
+    constexpr bool punts() const noexcept { return kind_ == Kind::punt; }
+    constexpr shm::DropReason reason() const noexcept { return reason_; }
+    friend constexpr bool operator==(Verdict, Verdict) noexcept = default;
+
+  private:
+    enum class Kind : std::uint8_t { keep, punt, drop };
+    constexpr Verdict(Kind kind, shm::DropReason reason) noexcept : kind_(kind), reason_(reason) {}
+    Kind kind_;
+    shm::DropReason reason_;
+};
+
+enum class Direction : std::uint8_t { to_backend, to_client };
+
+struct Lane {
+    // Set by the port.
+    std::byte* bytes{};       // the Ethernet header
+    std::uint32_t length{};   // from there on
+    bool segmented{};         // the packet goes on in another buffer
+    bool checksum_flagged{};  // the hardware found a bad checksum
+    void* buffer{};           // the port's own name for it
+
+    // Set by parse.
+    std::uint16_t l4_offset{};  // of the transport header, from `bytes`
+    Family family{};
+    std::uint8_t tcp_flags{};
+    FiveTuple tuple{};             // as the packet says
+    std::uint64_t peer_hash[2]{};  // of the packet's source and of its destination, under the region's seed
+
+    // Set by the steps that decide.
+    Direction direction{};
+    ListenerIndex listener{};     // for replies: known after the look-up
+    SourceNumber source{};        // replies only
+    ServiceIndex service{};       // for counting; 0 none
+    shm::Handle handle{};         // 0: not chosen yet
+    bool remembered{};            // the own flow table has this flow
+    std::uint64_t bucket_hash{};  // the one of `peer_hash` that is the client's
+    PortIndex out_port{};
+
+    Verdict verdict{Verdict::keep()};
+
+    bool is_tcp() const noexcept { return tuple.protocol == Protocol::tcp; }
+    bool is_opening() const noexcept { return is_tcp() && (tcp_flags & 0x12) == 0x02; }  // SYN without ACK
+    const IpAddress& peer() const noexcept {
+        return direction == Direction::to_backend ? tuple.source : tuple.destination;
+    }
+    Be16 peer_port() const noexcept {
+        return direction == Direction::to_backend ? tuple.source_port : tuple.destination_port;
+    }
+};
+
+// Lanes that are still on their way stand in front, those that left behind them; nothing is copied but small indices.
+class Batch {
+  public:
+    Lane& add() noexcept {
+        Lane& lane = lanes_[count_];
+        lane = Lane{};
+        order_[count_] = static_cast<std::uint8_t>(count_);
+        ++count_;
+        staying_ = count_;
+        return lane;
+    }
+    void clear() noexcept { count_ = staying_ = 0; }
+    std::size_t room() const noexcept { return burst_size - count_; }
+    std::size_t received() const noexcept { return count_; }
+    std::size_t staying() const noexcept { return staying_; }
+
+    template <class F>
+    void for_each_staying(F&& f) noexcept {
+        for (std::size_t i = 0; i < staying_; ++i) f(lanes_[order_[i]]);
+    }
+    template <class F>
+    void for_each_left(F&& f) noexcept {
+        for (std::size_t i = staying_; i < count_; ++i) f(lanes_[order_[i]]);
+    }
+    // Applies `decide` in order; who does not keep leaves, the others close up in the same order.
+    template <class F>
+    void keep_if(F&& decide) noexcept {
+        std::array<std::uint8_t, burst_size> leavers;
+        std::size_t kept = 0;
+        std::size_t left = 0;
+        for (std::size_t i = 0; i < staying_; ++i) {
+            const std::uint8_t index = order_[i];
+            Lane& lane = lanes_[index];
+            lane.verdict = decide(lane);
+            if (lane.verdict.keeps()) {
+                order_[kept++] = index;
+            } else {
+                leavers[left++] = index;
+            }
+        }
+        for (std::size_t i = 0; i < left; ++i) order_[kept + i] = leavers[i];
+        staying_ = kept;
+    }
+
+  private:
+    std::array<Lane, burst_size> lanes_;
+    std::array<std::uint8_t, burst_size> order_{};
+    std::size_t count_{};
+    std::size_t staying_{};
+};
+static_assert(burst_size <= 256);
+
+}  // namespace shunt::dataplane
