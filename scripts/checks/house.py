@@ -4,6 +4,7 @@ A check is a function from a Tree to a list of sentences `path:line: what is wro
 must be refused (with words that must appear) and one that must pass. `CHECK.py` judges the project, `--self-test` the check.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ class Tree:
         self.files = sorted(self._from_git() or self._from_disk())
 
     def _from_git(self):
-        if not (self.root / ".git").exists():
+        if not (self.root / ".git").exists() or not shutil.which("git"):
             return []
         listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=self.root,
                                  capture_output=True, text=True, check=False)
@@ -31,7 +32,7 @@ class Tree:
 
     def _from_disk(self):
         paths = (path.relative_to(self.root) for path in self.root.rglob("*") if path.is_file())
-        return [path for path in paths if not path.parts[0].startswith("build")]
+        return [path for path in paths if not path.parts[0].startswith("build") and path.parts[0] != ".git"]
 
     def text(self, path):
         """The text of a file, empty for a binary one."""
