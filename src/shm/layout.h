@@ -249,9 +249,9 @@ struct Root {
     PagedArrayRef backends;   // BackendRecord by handle index
     PagedArrayRef sources;    // SourceRecord by SourceNumber
     EndpointMapRef
-        listener_map;           // (VIP, port, protocol) -> ListenerIndex, and (VIP, 0, tcp) -> number of its listeners
-    EndpointMapRef source_map;  // (backend, port, protocol) -> SourceNumber; also (backend, 0, tcp), as above
-    EndpointMapRef local_map;   // (address of this host, 0, tcp) -> 1
+        listener_map;  // (VIP, port, protocol) -> ListenerIndex, and (VIP, any_port, any_protocol) -> their number
+    EndpointMapRef source_map;  // (backend, port, protocol) -> SourceNumber; also (backend, any, any), as above
+    EndpointMapRef local_map;   // (address of this host, any, any) -> 1
     TrieRef routes_v4;          // -> NextHopIndex
     TrieRef routes_v6;
     BlockOffset next_hops;  // NextHopRecord by NextHopIndex; the first is unused

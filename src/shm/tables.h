@@ -80,7 +80,7 @@ class EndpointMap {
 
 // The key under which a map counts the endpoints of an address, whatever their port.
 constexpr Be16 any_port{0};
-constexpr Protocol any_protocol = Protocol::tcp;
+constexpr Protocol any_protocol{0};  // no packet's: port 0 of TCP is a port like any other
 
 class Tables {
   public:

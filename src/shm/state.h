@@ -1,0 +1,65 @@
+// The state region as spans: where the layout says things lie. `Byte` is std::byte for the data plane that writes and
+// const std::byte for everybody else.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <type_traits>
+
+#include "src/shm/layout.h"
+
+namespace shunt::shm {
+
+template <class Byte>
+class BasicState {
+    template <class T>
+    using As = std::conditional_t<std::is_const_v<Byte>, const T, T>;
+
+  public:
+    // `region` holds a state region whose header is complete (its version is this one's).
+    explicit BasicState(Byte* region) noexcept : region_(region), at_(StateLayout::of(header().shape)) {}
+
+    As<StateHeader>& header() const noexcept { return *reinterpret_cast<As<StateHeader>*>(region_); }
+    const StateShape& shape() const noexcept { return header().shape; }
+
+    std::span<As<WorkerBlock>> workers() const noexcept { return array<WorkerBlock>(at_.workers, shape().workers); }
+    std::span<As<PortBlock>> ports() const noexcept { return array<PortBlock>(at_.ports, max_ports); }
+    std::span<As<LinkWord>> links() const noexcept { return array<LinkWord>(at_.links, max_next_hops); }
+    std::span<As<NeighbourSlot>> neighbours() const noexcept {
+        return array<NeighbourSlot>(at_.neighbours, neighbour_slots);
+    }
+    // By service index; 0: before or without a service.
+    std::span<As<ServiceDrops>> drops(WorkerIndex worker) const noexcept {
+        return array<ServiceDrops>(at_.drops, shape().services, worker);
+    }
+    // By handle index.
+    std::span<As<BackendCounters>> backends(WorkerIndex worker) const noexcept {
+        return array<BackendCounters>(at_.backends, shape().handles, worker);
+    }
+    std::span<As<FlowBucket>> flows(WorkerIndex worker) const noexcept {
+        return array<FlowBucket>(at_.flows, shape().buckets_per_worker, worker);
+    }
+
+  private:
+    template <class T>
+    std::span<As<T>> array(std::uint64_t offset, std::uint64_t count, WorkerIndex worker = {}) const noexcept {
+        return {reinterpret_cast<As<T>*>(region_ + offset) + worker.value * count, count};
+    }
+
+    Byte* region_;
+    StateLayout at_;
+};
+
+using State = BasicState<std::byte>;
+using StateReader = BasicState<const std::byte>;
+
+// Makes an empty state region in zeroed memory of StateLayout::of(shape).total bytes. The version is stored last.
+inline void format_state(std::byte* region, const StateShape& shape, const HashSeed& flow_seed) noexcept {
+    auto& header = *reinterpret_cast<StateHeader*>(region);
+    header.magic = state_magic;
+    header.shape = shape;
+    header.flow_seed = flow_seed;
+    header.version.store(layout_version, std::memory_order_release);
+}
+
+}  // namespace shunt::shm
