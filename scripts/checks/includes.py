@@ -39,7 +39,7 @@ TOML = r"toml(\+\+)?[./]"
 # (headers, the only places that may include them, what they are)
 ONLY_IN = [
     (r"rte_", "dataplane/dpdk/|dataplane/ports/dpdk_", "DPDK"),
-    (r"(bpf|xdp)/", "dataplane/xdp/|tests/unit/xdp_", "libbpf and libxdp"),
+    (r"(bpf|xdp)/", "dataplane/xdp/|tests/(unit|system)/xdp_", "libbpf and libxdp"),
     (r"netlink/", "dataplane/neighbours/|controlplane/network/", "libnl"),
     (TOML, r"src/config/[^/]*\.cpp$", "toml++"),
     (r"CLI/", "controlplane/cli/|(controlplane|dataplane)/main", "CLI11"),

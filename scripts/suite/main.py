@@ -32,7 +32,7 @@ class Session:
         self.parts = parts
         self.matched = set()
         self.stage = ""
-        self.id = f"t{os.getpid()}"
+        self.id = os.environ["SHUNT_TEST_ID"]
         self.run = processes.run
 
     @property
@@ -110,6 +110,7 @@ def main():
     os.chdir(ROOT)
     shutil.rmtree(LOGS, ignore_errors=True)
     LOGS.mkdir()
+    os.environ["SHUNT_TEST_ID"] = f"t{os.getpid()}"  # system tests begin the names of their namespaces with it
     os.environ["SHUNT_FULL"] = "1" if arguments.full else "0"
     limit = FULL_LIMIT_MINUTES if arguments.full else LIMIT_MINUTES
     processes = Processes(limit * 60, float(os.environ.get("SHUNT_TEST_ELAPSED", "0")))

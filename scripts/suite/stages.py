@@ -37,7 +37,7 @@ def build(session):
 
 
 def unit(session):
-    return _executables(session, "build", [], lambda suites: "property" not in suites)
+    return _executables(session, "build", [], lambda suites: not suites & {"property", "system"})
 
 
 def properties(session):
@@ -56,7 +56,15 @@ def tsan(session):
 
 
 def system(session):
-    """Real processes in network namespaces of their own; needs root and the whole build."""
+    """Real processes in network namespaces of their own; needs root and the whole build. One test at a time."""
+    found = _executables(session, "build", [], lambda suites: "system" in suites, at_once=1) + _pytest(session)
+    if not found:
+        return []
+    left = session.processes.end_leftovers() + _end_namespaces(session.id)
+    return found + [Case("nothing is left behind", not left, ", ".join(left))]
+
+
+def _pytest(session):
     tests = ROOT / "tests/system"
     if not list(tests.glob("**/test_*.py")):
         return []
@@ -65,18 +73,16 @@ def system(session):
         nodes = [node for node in _pytest_nodes(tests) if session.wants(node)]
         if not nodes:
             return []
-    log = session.log("system")
+    log = session.log("system-pytest")
     if session.run(["scripts/build"], session.log("system-build")) != 0:
         return [Case("scripts/build", False, f"see {session.log('system-build')}")]
     report = log.with_suffix(".xml")
     report.unlink(missing_ok=True)
-    status = session.run([PYTHON, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *nodes], log,
-                         env={"SHUNT_TEST_ID": session.id})
+    status = session.run([PYTHON, "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *nodes], log)
     found = cases.from_junit(report, log) if report.exists() else []
     if status != 0 and all(case.passed for case in found):
         found.append(cases.from_exit("pytest", status, log))
-    left = session.processes.end_leftovers() + _end_namespaces(session.id)
-    return found + [Case("nothing is left behind", not left, ", ".join(left))]
+    return found
 
 
 def _pytest_nodes(tests):
@@ -94,8 +100,8 @@ def _end_namespaces(prefix):
     return [f"namespace {name}" for name in names]
 
 
-def _executables(session, tree, options, chosen, env=None):
-    """Builds and runs the test executables of a tree whose meson suites `chosen` likes, as many at once as processors."""
+def _executables(session, tree, options, chosen, env=None, at_once=os.cpu_count()):
+    """Builds and runs the test executables of a tree whose meson suites `chosen` likes."""
     log = session.log(f"{session.stage}-build")
     if session.run(["scripts/build", *options, "--configure"], log) != 0:
         return [Case("configuration", False, f"see {log}")]
@@ -108,7 +114,7 @@ def _executables(session, tree, options, chosen, env=None):
     targets = [os.path.relpath(test["cmd"][0], ROOT / tree) for test in tests]
     if session.run(["scripts/build", *options, *targets], log) != 0:
         return [Case("compilation", False, f"see {log}")]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         runs = [pool.submit(_run_executable, session, test, env or {}) for test in tests]
         try:
             return [case for run in runs for case in run.result()]
