@@ -1,25 +1,25 @@
 #!/usr/bin/python3
-"""Tests never sleep for a fixed time: they wait for an event with tests/support/polling.py, or drive an injected clock."""
+"""Tests never sleep for a fixed time: they wait for an event with scripts/lab/waiting.py, or drive an injected clock."""
 
 import re
 
 import house
 
-POLLING_HELPER = "tests/support/polling.py"
+POLLING_HELPER = "scripts/lab/waiting.py"
 # Pieces are joined so that this file does not match itself.
 CALL = re.compile(r"\b(sleep" + r"_for|sleep" + r"_until|(u|nano|clock_nano|time\.|asyncio\.)?sleep)\s*\(")
 SHELL = re.compile(r"(^|[;&|]|\bdo|\bthen)\s*sleep\s+[\d.$\"]")
 
 
 def check(tree):
-    tests = [path for path in tree.files if path.parts[0] == "tests" and str(path) != POLLING_HELPER]
+    tests = [path for path in tree.files if path.parts[0] == "tests"]
     return [f"{path}:{number}: a fixed sleep; wait for the event ({POLLING_HELPER}) or drive the clock"
             for path in tests if path.suffix != ".md" for number, line in tree.lines(path)
             if CALL.search(line) or SHELL.search(line)]
 
 
 GOOD = {
-    "tests/support/polling.py": "time.sleep" + "(0.02)\n",
+    "scripts/lab/waiting.py": "time.sleep" + "(0.02)\n",
     "tests/unit/good_test.cpp": "clock.advance(3s);  // a worker asleep, sleeps = 2\n",
 }
 BAD = [
