@@ -1,0 +1,24 @@
+"""A laboratory of network namespaces: a client, a balancer and three backends on one switch.
+
+        client ──┐
+                 ├── switch (a bridge) ──── balancer     one cable: clients and backends both live behind lan0
+      b1 b2 b3 ──┘
+
+The laboratory works without Shunt, too: then the balancer is a plain router, and every instrument of the laboratory
+can be tried against the backends directly.
+
+    namespace.py   network namespaces and the cables between them
+    process.py     a process in a namespace: log, readiness, end
+    network.py     the topology above: addresses, routes, counters
+    laboratory.py  a laboratory: the network, its backends, and the clean-up that always happens
+    config.py      Shunt's configuration as a dictionary and as TOML
+    shunt.py       Shunt's three programs, run inside the laboratory
+    nginx.py       a real web server that answers with its name
+    echo.py        program: answers numbered messages over TCP and UDP with its name
+    live.py        program: many live connections that count what breaks
+    opener.py      program: many short HTTP connections that count who answered
+    wrk.py         wrk, and what it says of socket errors
+    frames.py      frames made by hand, and captures
+    waiting.py     the one way to wait
+    demo.py        what scripts/demo shows
+"""
