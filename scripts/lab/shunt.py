@@ -144,6 +144,18 @@ class Shunt:
         workers = self.workers()
         return {kind: sum(worker[kind] for worker in workers) for kind in kinds}
 
+    def settled_workers(self, timeout: float = 10) -> list[dict[str, int]]:
+        """The workers' counters once nothing moves any more."""
+        readings = [self.workers()]
+
+        def at_rest() -> bool:
+            readings.append(self.workers())
+            moving = ("received", "forwarded", "punted", "dropped")
+            return all(old[kind] == new[kind] for old, new in zip(*readings[-2:]) for kind in moving)
+
+        wait_until(at_rest, timeout, "the workers' counters to rest", every=0.2)
+        return readings[-1]
+
     def driver_count(self) -> int:
         """Packets that the kernel's driver handed to AF_XDP sockets: counted by veth itself, not by Shunt."""
         statistics = self.lab.network.balancer.run("ethtool", "-S", "lan0")
