@@ -11,6 +11,9 @@
 // `passed` (each worker, at the end of a burst). Everything reachable from a root was validated before `accepted` names
 // it, and never changes while anybody may hold it. Zero means "none" everywhere: index 0, offset 0, generation 0.
 //
+// A control plane that restarts must change no table and no id, and has nothing but these tables to learn them from: so
+// every record says when its index was retired, and no record has padding that could differ from one copy to another.
+//
 // Integers are in host order (little-endian), except what is of type Be16/Be32 or an IpAddress.
 #pragma once
 
@@ -146,7 +149,9 @@ struct alignas(cache_line_bytes) NextHopRecord {
     std::uint16_t mtu;
     PortIndex port;
     std::uint8_t flags;
-    std::array<std::uint8_t, 36> reserved;
+    std::array<std::uint8_t, 4> reserved0;
+    std::int64_t retired_at;  // CLOCK_MONOTONIC, ns; 0: in use, or never used
+    std::array<std::uint8_t, 24> reserved;
 };
 static_assert(sizeof(NextHopRecord) == cache_line_bytes);
 
@@ -177,7 +182,8 @@ struct alignas(cache_line_bytes) BackendRecord {
     std::uint16_t weight;           // as configured
     std::uint16_t configured_port;  // 0: follows the VIP's port
     std::uint8_t verdict;           // Verdict of the health check, read back by a restarted control plane
-    std::uint8_t reserved0;
+    std::uint8_t awaited;           // 1: came new into a checked service, and is out until its first success
+    std::array<std::uint8_t, 4> reserved0;
     std::int64_t retired_at;  // CLOCK_MONOTONIC, ns; when the status became absent; 0: never used
     std::array<std::uint8_t, 16> reserved;
 };
@@ -222,9 +228,11 @@ struct alignas(cache_line_bytes) SourceRecord {
     IpAddress address;
     Be16 port;
     Protocol protocol;
-    std::uint8_t count;                                         // of `listeners` and `handles`
-    std::array<ListenerIndex, listeners_per_source> listeners;  // in ascending order
-    std::array<std::uint8_t, 28> reserved;
+    std::uint8_t count;                                         // of `listeners`; 0: the number is free
+    std::array<ListenerIndex, listeners_per_source> listeners;  // in ascending order; the first ones, if there are more
+    std::array<std::uint8_t, 4> reserved0;
+    std::int64_t retired_at;
+    std::array<std::uint8_t, 16> reserved;
 };
 static_assert(sizeof(SourceRecord) == cache_line_bytes);
 
@@ -236,7 +244,8 @@ struct alignas(2 * cache_line_bytes) ServiceRecord {
     std::uint8_t flags;
     std::uint8_t reserved0;
     std::array<std::uint64_t, 2> table_hash;  // of the IPv4 and the IPv6 table (CONTRACTS.md); 0 where there is none
-    std::array<std::uint8_t, 40> reserved;
+    std::int64_t retired_at;
+    std::array<std::uint8_t, 32> reserved;
 };
 static_assert(sizeof(ServiceRecord) == 2 * cache_line_bytes);
 
@@ -258,6 +267,11 @@ struct Root {
     std::uint32_t next_hop_count;
     std::uint32_t reserved;
 };
+
+template <class... T>
+inline constexpr bool have_no_padding = (std::has_unique_object_representations_v<T> && ...);
+static_assert(have_no_padding<EndpointSlot, TrieNode, NextHopRecord, BackendRecord, ListenerRecord, SourceRecord,
+                              ServiceRecord, Root>);
 
 // ------------------------------------------------------------------------------------------------ tables: header
 
