@@ -7,6 +7,7 @@
 #include <span>
 
 #include "src/net/address.h"
+#include "src/net/headers.h"
 #include "src/net/packet_hash.h"
 #include "src/shm/layout.h"
 
@@ -44,28 +45,34 @@ struct Lane {
     void* buffer{};           // the port's own name for it
 
     // Set by parse.
-    std::uint16_t l4_offset{};  // of the transport header, from `bytes`
-    Family family{};
+    FiveTuple tuple{};  // as the packet says
+    Family family{Family::ipv4};
     std::uint8_t tcp_flags{};
-    FiveTuple tuple{};             // as the packet says
-    std::uint64_t peer_hash[2]{};  // of the packet's source and of its destination, under the region's seed
+    std::uint16_t l3_offset{};      // of the IP header, from `bytes`
+    std::uint16_t l4_offset{};      // of the transport header
+    shm::DropReason unsupported{};  // why a service could not take this packet: then only the addresses are known
 
     // Set by the steps that decide.
     Direction direction{};
+    ServiceIndex service{};       // for counting; 0 none
     ListenerIndex listener{};     // for replies: known after the look-up
     SourceNumber source{};        // replies only
-    ServiceIndex service{};       // for counting; 0 none
     shm::Handle handle{};         // 0: not chosen yet
-    bool remembered{};            // the own flow table has this flow
-    std::uint64_t bucket_hash{};  // the one of `peer_hash` that is the client's
+    bool may_remember{};          // an entry may be made: the look-aside was done, or need not be
+    std::uint64_t bucket_hash{};  // hash_peer() of the client under the region's seed
     PortIndex out_port{};
 
     Verdict verdict{Verdict::keep()};
 
     bool is_tcp() const noexcept { return tuple.protocol == Protocol::tcp; }
-    bool is_opening() const noexcept { return is_tcp() && (tcp_flags & 0x12) == 0x02; }  // SYN without ACK
+    bool is_opening() const noexcept { return is_tcp() && (tcp_flags & (tcp_syn | tcp_ack)) == tcp_syn; }
+    bool is_closing() const noexcept { return is_tcp() && (tcp_flags & (tcp_fin | tcp_rst)) != 0; }
     const IpAddress& peer() const noexcept {
         return direction == Direction::to_backend ? tuple.source : tuple.destination;
+    }
+    template <class Header>
+    Header& header_at(std::uint16_t offset) const noexcept {
+        return *reinterpret_cast<Header*>(bytes + offset);
     }
     Be16 peer_port() const noexcept {
         return direction == Direction::to_backend ? tuple.source_port : tuple.destination_port;

@@ -7,13 +7,13 @@
 
 namespace shunt::dataplane {
 
+// clang-format off: version 14 does not know requirements
 template <class S>
 concept Step = requires(S& step, Lane& lane) {
-    { step.prefetch(lane) }
-    noexcept->std::same_as<void>;
-    { step.apply(lane) }
-    noexcept->std::same_as<Verdict>;
+    { step.prefetch(lane) } noexcept -> std::same_as<void>;
+    { step.apply(lane) } noexcept -> std::same_as<Verdict>;
 };
+// clang-format on
 
 template <Step S>
 void run(S step, Batch& batch) noexcept {

@@ -8,11 +8,12 @@
 
 namespace shunt {
 
+// clang-format off: version 14 does not know requirements
 template <class C>
 concept Clock = requires(const C& clock) {
-    { clock.now() }
-    noexcept->std::same_as<Instant>;
+    { clock.now() } noexcept -> std::same_as<Instant>;
 };
+// clang-format on
 
 class MonotonicClock {
   public:

@@ -386,7 +386,6 @@ struct alignas(cache_line_bytes) WorkerBlock {
         Counter received_bytes;
         Counter transmitted;
         Counter transmitted_bytes;
-        Counter driver_received;  // what the driver says, read by the worker at the end of a busy period
         Counter punted;
     };
     std::array<PortCounters, max_ports> ports;

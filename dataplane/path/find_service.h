@@ -1,0 +1,62 @@
+// Step 3: whose packet is it? A listener's (destination), or a reply of a backend (source), or the kernel's.
+#pragma once
+
+#include "dataplane/path/batch.h"
+#include "src/shm/tables.h"
+
+namespace shunt::dataplane {
+
+struct FindService {
+    const shm::Tables& tables;
+    const HashSeed& flow_seed;
+
+    void prefetch(Lane& lane) noexcept {
+        tables.listener_map.prefetch(lane.tuple.destination, lane.tuple.destination_port, lane.tuple.protocol);
+    }
+
+    Verdict apply(Lane& lane) noexcept {
+        const FiveTuple& t = lane.tuple;
+        if (lane.unsupported != shm::DropReason::not_dropped) return judge_unsupported(lane);
+        if (const auto found = tables.listener_map.find(t.destination, t.destination_port, t.protocol)) {
+            return to_backend(lane, ListenerIndex(static_cast<std::uint16_t>(found)));
+        }
+        // Replies to health checks come from the same endpoints as replies to clients; they go to this host.
+        if (tables.is_local(t.destination)) return Verdict::punt();
+        if (const auto found = tables.source_map.find(t.source, t.source_port, t.protocol)) {
+            lane.direction = Direction::to_client;
+            lane.source = SourceNumber(found);
+            lane.bucket_hash = hash_peer(flow_seed, t.destination, t.destination_port);
+            return Verdict::keep();
+        }
+        return Verdict::punt();
+    }
+
+  private:
+    Verdict to_backend(Lane& lane, ListenerIndex listener) noexcept {
+        lane.direction = Direction::to_backend;
+        lane.listener = listener;
+        lane.service = tables.listeners[listener.value].service;
+        if (!can_be_a_source(lane.tuple.source)) return Verdict::drop(shm::DropReason::source_invalid);
+        lane.bucket_hash = hash_peer(flow_seed, lane.tuple.source, lane.tuple.source_port);
+        return Verdict::keep();
+    }
+
+    // Without ports only the addresses can say that it would have been for a service.
+    Verdict judge_unsupported(const Lane& lane) const noexcept {
+        const bool ours = tables.listener_map.find(lane.tuple.destination, shm::any_port, shm::any_protocol) != 0 ||
+                          (!tables.is_local(lane.tuple.destination) &&
+                           tables.source_map.find(lane.tuple.source, shm::any_port, shm::any_protocol) != 0);
+        return ours ? Verdict::drop(lane.unsupported) : Verdict::punt();
+    }
+
+    static constexpr IpAddress loopback_v6 = IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+
+    // RFC 1122 section 3.2.1.3, RFC 4291 section 2.7: what no packet on a wire may come from.
+    static bool can_be_a_source(const IpAddress& address) noexcept {
+        const IpAddress::Bytes b = address.bytes();
+        if (!address.is_v4()) return b[0] != 0xff && !address.is_unspecified() && address != loopback_v6;
+        return b[12] != 0 && b[12] != 127 && b[12] < 224;
+    }
+};
+
+}  // namespace shunt::dataplane

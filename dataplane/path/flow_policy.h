@@ -1,0 +1,59 @@
+// What the tables say about flow entries: which still hold, and who gives way when a bucket is full.
+#pragma once
+
+#include "dataplane/tables/flow_table.h"
+#include "src/shm/tables.h"
+
+namespace shunt::dataplane {
+
+struct FlowPolicy {
+    const shm::Tables& tables;
+    Tick now;
+
+    // The backend of an entry, if that incarnation still serves the listener's service and keeps its flows.
+    const shm::BackendRecord* backend_of(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
+        const shm::BackendRecord& backend = tables.backend(entry.handle);
+        const bool holds = listener.in_use && backend.service == listener.service &&
+                           shm::keeps_flows(backend.status, listener.protocol) && !expired(entry, listener);
+        return holds ? &backend : nullptr;
+    }
+
+    FlowClass classify(const FlowEntry& entry) const noexcept {
+        const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
+        if (!backend_of(entry, listener)) return FlowClass::dead;
+        if (entry.state == FlowState::embryonic) return FlowClass::embryonic;
+        if (entry.state == FlowState::closing) return FlowClass::closing;
+        return now.since(entry.seen) >= ticks_until_idle ? FlowClass::idle : FlowClass::active;
+    }
+
+  private:
+    static constexpr std::uint32_t ticks_until_idle = to_ticks(Duration::seconds(1));
+
+    bool expired(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
+        return now.since(entry.seen) > timeout(entry.state, listener.timeouts);
+    }
+    static std::uint32_t timeout(FlowState state, const shm::FlowTimeouts& timeouts) noexcept {
+        switch (state) {
+            case FlowState::embryonic:
+                return timeouts.tcp_syn;
+            case FlowState::established:
+                return timeouts.tcp_established;
+            case FlowState::closing:
+                return timeouts.tcp_fin;
+            case FlowState::datagram:
+                return timeouts.udp;
+        }
+        return 0;
+    }
+};
+
+// The state an entry is in after this packet. A client's packet other than SYN establishes; FIN or RST of either side
+// closes, and only a new SYN opens again.
+inline FlowState next_state(const Lane& lane, FlowState before) noexcept {
+    if (!lane.is_tcp()) return FlowState::datagram;
+    if (lane.is_opening() && lane.direction == Direction::to_backend) return FlowState::embryonic;
+    if (lane.is_closing() || before == FlowState::closing) return FlowState::closing;
+    return lane.direction == Direction::to_backend ? FlowState::established : before;
+}
+
+}  // namespace shunt::dataplane

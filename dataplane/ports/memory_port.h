@@ -1,0 +1,121 @@
+// A port in memory, for tests, simulation and benchmarks: what is injected is received, what is sent or punted can be
+// read back. Buffers come from a pool that ports of one process share, so a packet may leave by another port.
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "dataplane/ports/port.h"
+
+namespace shunt::dataplane {
+
+struct MemoryBuffer {
+    static constexpr std::size_t headroom = 128;
+    static constexpr std::size_t capacity = 10'240;
+
+    std::array<std::byte, headroom + capacity> storage;
+    std::size_t begin{headroom};
+    std::size_t length{};
+
+    std::span<const std::byte> bytes() const noexcept { return {storage.data() + begin, length}; }
+};
+
+class MemoryPool {
+  public:
+    explicit MemoryPool(std::size_t buffers) : all_(buffers) {
+        free_.reserve(buffers);
+        for (MemoryBuffer& buffer : all_) free_.push_back(&buffer);
+    }
+    MemoryBuffer* take() noexcept {
+        if (free_.empty()) return nullptr;
+        MemoryBuffer* buffer = free_.back();
+        free_.pop_back();
+        return buffer;
+    }
+    void give_back(MemoryBuffer* buffer) noexcept { free_.push_back(buffer); }
+    std::size_t size() const noexcept { return all_.size(); }
+    std::size_t available() const noexcept { return free_.size(); }
+
+  private:
+    std::vector<MemoryBuffer> all_;
+    std::vector<MemoryBuffer*> free_;
+};
+
+class MemoryPort {
+  public:
+    MemoryPort(MemoryPool& pool, const MacAddress& mac) : pool_(pool), mac_(mac) {
+        for (auto* queue : {&arriving_, &sent_, &punted_}) queue->reserve(pool.size());
+    }
+
+    // False: the packet is too long or the pool is empty.
+    bool inject(std::span<const std::byte> packet) noexcept {
+        MemoryBuffer* buffer = packet.size() <= MemoryBuffer::capacity ? pool_.take() : nullptr;
+        if (buffer == nullptr) return false;
+        buffer->begin = MemoryBuffer::headroom;
+        buffer->length = packet.size();
+        if (!packet.empty()) std::memcpy(buffer->storage.data() + buffer->begin, packet.data(), packet.size());
+        arriving_.push_back(buffer);
+        return true;
+    }
+    // Accept at most this many more packets for sending; the default is no limit.
+    void limit_transmit(std::size_t packets) noexcept { transmit_room_ = packets; }
+
+    std::span<MemoryBuffer* const> sent() const noexcept { return sent_; }
+    std::span<MemoryBuffer* const> punted() const noexcept { return punted_; }
+    void clear_output() noexcept {
+        for (auto* queue : {&sent_, &punted_}) {
+            for (MemoryBuffer* buffer : *queue) pool_.give_back(buffer);
+            queue->clear();
+        }
+    }
+
+    // Port.
+    void receive(Batch& batch) noexcept {
+        for (; next_ < arriving_.size() && batch.room() > 0; ++next_) {
+            MemoryBuffer* buffer = arriving_[next_];
+            Lane& lane = batch.add();
+            lane.bytes = buffer->storage.data() + buffer->begin;
+            lane.length = static_cast<std::uint32_t>(buffer->length);
+            lane.buffer = buffer;
+        }
+        if (next_ == arriving_.size()) {
+            arriving_.clear();
+            next_ = 0;
+        }
+    }
+    std::size_t transmit(std::span<Lane* const> lanes) noexcept {
+        const std::size_t count = std::min(lanes.size(), transmit_room_);
+        for (Lane* lane : lanes.first(count)) sent_.push_back(buffer_of(*lane));
+        transmit_room_ -= count;
+        return count;
+    }
+    bool punt(Lane& lane) noexcept {
+        punted_.push_back(buffer_of(lane));
+        return true;
+    }
+    void drop(Lane& lane) noexcept { pool_.give_back(static_cast<MemoryBuffer*>(lane.buffer)); }
+    MacAddress mac() const noexcept { return mac_; }
+
+  private:
+    // A mode may have put bytes before the packet or taken some away.
+    static MemoryBuffer* buffer_of(Lane& lane) noexcept {
+        auto* buffer = static_cast<MemoryBuffer*>(lane.buffer);
+        buffer->begin = static_cast<std::size_t>(lane.bytes - buffer->storage.data());
+        buffer->length = lane.length;
+        return buffer;
+    }
+
+    MemoryPool& pool_;
+    MacAddress mac_;
+    std::vector<MemoryBuffer*> arriving_;
+    std::size_t next_{};
+    std::vector<MemoryBuffer*> sent_;
+    std::vector<MemoryBuffer*> punted_;
+    std::size_t transmit_room_{~std::size_t{0}};
+};
+static_assert(Port<MemoryPort>);
+
+}  // namespace shunt::dataplane

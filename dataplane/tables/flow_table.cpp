@@ -1,0 +1,123 @@
+#include "dataplane/tables/flow_table.h"
+
+#include <utility>
+
+namespace shunt::dataplane {
+namespace {
+
+// The second unit of a wide entry; see layout.h.
+struct WideTail {
+    Be16 peer_port;
+    ListenerIndex listener;
+    Be16 service_port;
+};
+
+WideTail decode_tail(std::uint64_t meta) noexcept {
+    return {Be16::from_raw(static_cast<std::uint16_t>(meta >> 16)),
+            ListenerIndex(static_cast<std::uint16_t>(meta >> 32)),
+            Be16::from_raw(static_cast<std::uint16_t>(meta >> 48))};
+}
+
+std::uint64_t encode_tail(const FlowKey& key) noexcept {
+    return std::uint64_t{key.peer_port.raw} << 16 | std::uint64_t{key.listener.value} << 32 |
+           std::uint64_t{key.service_port.raw} << 48;
+}
+
+std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept { return word.load(std::memory_order_acquire); }
+
+}  // namespace
+
+FlowEntry FlowTable::decode(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept {
+    return {listener, service_port, shm::Handle{static_cast<std::uint32_t>(meta >> 32)}, state_of(meta),
+            Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask}};
+}
+
+std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept {
+    const shm::FlowUnit& first = bucket.units[unit];
+    const std::uint64_t meta = load(first.meta);
+    const std::uint64_t key = load(first.key);
+    Stored stored;
+    if (kind_of(meta) == Kind::narrow) {
+        const ListenerIndex listener(static_cast<std::uint16_t>(key >> 48));
+        stored.key = {IpAddress::v4(Be32::from_raw(static_cast<std::uint32_t>(key))),
+                      Be16::from_raw(static_cast<std::uint16_t>(key >> 32)), listener, Be16{}};
+        stored.entry = decode(meta, listener, Be16{});
+    } else if (kind_of(meta) == Kind::wide_first && unit % 2 == 0) {
+        const std::uint64_t low = load(bucket.units[unit + 1U].key);
+        const WideTail tail = decode_tail(load(bucket.units[unit + 1U].meta));
+        stored.key = {IpAddress::v6(std::bit_cast<IpAddress::Bytes>(std::array{key, low})), tail.peer_port,
+                      tail.listener, tail.service_port};
+        stored.entry = decode(meta, tail.listener, tail.service_port);
+    } else {
+        return std::nullopt;
+    }
+    if (load(first.meta) != meta) return std::nullopt;  // being written: as good as not there yet
+    return stored;
+}
+
+std::optional<FlowEntry> FlowTable::read(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
+                                         Be16 peer_port) noexcept {
+    const std::uint64_t meta = bucket.units[unit].meta.load(std::memory_order_relaxed);
+    const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_relaxed);
+    // A cheap look first: most units belong to somebody else.
+    const bool narrow = kind_of(meta) == Kind::narrow && peer.is_v4() && is_narrow_of(key, peer, peer_port);
+    const bool wide = kind_of(meta) == Kind::wide_first && key == peer.high_word();
+    if (!narrow && !wide) return std::nullopt;
+    const auto stored = read_any(bucket, unit);
+    if (!stored || stored->key.peer != peer || stored->key.peer_port != peer_port) return std::nullopt;
+    return stored->entry;
+}
+
+std::uint32_t FlowTable::occupied(const shm::FlowBucket& bucket) noexcept {
+    std::uint32_t count = 0;
+    for (const shm::FlowUnit& unit : bucket.units) {
+        count += kind_of(unit.meta.load(std::memory_order_relaxed)) != Kind::empty;
+    }
+    return count;
+}
+
+// The sequence survives: it is what tells readers that the unit holds another entry now.
+void FlowTable::clear(Position position) noexcept {
+    auto& units = buckets_[position.bucket].units;
+    const std::uint64_t meta = units[position.unit].meta.load(std::memory_order_relaxed);
+    const auto wipe = [](shm::FlowUnit& unit) {
+        const std::uint64_t sequence = sequence_of(unit.meta.load(std::memory_order_relaxed));
+        unit.meta.store(make_tag(Kind::empty, {}, sequence + 1), std::memory_order_release);
+    };
+    wipe(units[position.unit]);
+    if (kind_of(meta) == Kind::wide_first) wipe(units[position.unit + 1U]);
+    if (kind_of(meta) == Kind::wide_second) wipe(units[position.unit - 1U]);
+}
+
+void FlowTable::put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept {
+    auto& units = buckets_[position.bucket].units;
+    clear(position);
+    shm::FlowUnit& first = units[position.unit];
+    const std::uint64_t sequence = sequence_of(first.meta.load(std::memory_order_relaxed));
+    if (!needs_wide(key)) {
+        first.key.store(std::uint64_t{key.peer.as_v4().raw} | std::uint64_t{key.peer_port.raw} << 32 |
+                            std::uint64_t{key.listener.value} << 48,
+                        std::memory_order_release);
+        first.meta.store(make_meta(make_tag(Kind::narrow, entry.state, sequence), entry), std::memory_order_release);
+        return;
+    }
+    const Position next{position.bucket, static_cast<std::uint8_t>(position.unit + 1)};
+    clear(next);
+    shm::FlowUnit& second = units[next.unit];
+    const std::uint64_t next_sequence = sequence_of(second.meta.load(std::memory_order_relaxed));
+    first.key.store(key.peer.high_word(), std::memory_order_release);
+    second.key.store(key.peer.low_word(), std::memory_order_release);
+    second.meta.store(make_tag(Kind::wide_second, {}, next_sequence) | encode_tail(key), std::memory_order_release);
+    first.meta.store(make_meta(make_tag(Kind::wide_first, entry.state, sequence), entry), std::memory_order_release);
+}
+
+void FlowTable::touch(Position position, const FlowEntry& entry) noexcept {
+    std::atomic<std::uint64_t>& meta = buckets_[position.bucket].units[position.unit].meta;
+    const std::uint64_t old = meta.load(std::memory_order_relaxed);
+    const std::uint64_t fresh = make_meta(make_tag(kind_of(old), entry.state, sequence_of(old)), entry);
+    if (fresh != old) meta.store(fresh, std::memory_order_release);  // a line that is only read stays shared
+}
+
+void FlowTable::erase(Position position) noexcept { clear(position); }
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,207 @@
+// Which backend a flow has: fixed memory, one table per worker, no locks.
+//
+// A flow is (peer, peer port, listener). Its bucket is chosen by a keyed hash of the peer alone, so both directions of
+// a flow meet in the same two candidate buckets; the emptier one takes a new flow. One entry answers both questions:
+// packets to the VIP ask (peer, listener) -> handle, replies ask (peer, source number of the handle) -> listener.
+//
+// Threads: the owner writes; any other worker, a tool, or a successor process reads at any time. An entry's tag is
+// cleared first and stored last, with a sequence number that changes at every use of the unit, so a reader who sees the
+// same meta word before and after reading the key has read one entry (layout.h).
+//
+// Nothing is swept: entries are judged when they are met. What "dead" means is the caller's to say, because only the
+// tables know timeouts and backends.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "src/base/time.h"
+#include "src/shm/layout.h"
+
+namespace shunt::dataplane {
+
+enum class FlowState : std::uint8_t { embryonic = 0, established, closing, datagram };
+
+struct FlowKey {
+    IpAddress peer;
+    Be16 peer_port;
+    ListenerIndex listener;
+    Be16 service_port;  // 0 unless the listener serves a range of ports: then the entry is wide
+};
+
+struct FlowEntry {
+    ListenerIndex listener;
+    Be16 service_port;
+    shm::Handle handle;
+    FlowState state{};
+    Tick seen;
+};
+
+// How much an entry matters when a bucket is full; the worst goes first, and an active one never.
+enum class FlowClass : std::uint8_t { dead, embryonic, closing, idle, active };
+
+class FlowTable {
+  public:
+    // Where an entry was found: valid until the owner inserts.
+    struct Position {
+        std::uint32_t bucket{};
+        std::uint8_t unit{};
+    };
+    struct Found {
+        FlowEntry entry;
+        Position position;
+    };
+
+    FlowTable() = default;
+    // `buckets` must not be empty; readers pass the const_cast of what they mapped read-only and only call find().
+    explicit FlowTable(std::span<shm::FlowBucket> buckets) noexcept : buckets_(buckets) {}
+
+    std::size_t bucket_count() const noexcept { return buckets_.size(); }
+
+    void prefetch(std::uint64_t hash) const noexcept {
+        __builtin_prefetch(&buckets_[first_bucket(hash)]);
+        __builtin_prefetch(&buckets_[second_bucket(hash)]);
+    }
+
+    // The first entry of this peer that `matches(const FlowEntry&)` accepts. `hash` is hash_peer() of the peer.
+    template <class Matches>
+    std::optional<Found> find(std::uint64_t hash, const IpAddress& peer, Be16 peer_port,
+                              Matches&& matches) const noexcept {
+        const std::uint32_t candidates[2] = {first_bucket(hash), second_bucket(hash)};
+        for (const std::uint32_t bucket : candidates) {
+            for (std::uint8_t unit = 0; unit < 4; ++unit) {
+                const auto entry = read(buckets_[bucket], unit, peer, peer_port);
+                if (entry && matches(*entry)) return Found{*entry, {bucket, unit}};
+            }
+        }
+        return std::nullopt;
+    }
+
+    enum class Inserted : std::uint8_t { fresh, replaced, evicted, no_room };
+
+    // Remembers a flow, in place of what was known of the same key. `classify(const FlowEntry&)` judges who may go.
+    template <class Classify>
+    Inserted insert(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry, Classify&& classify) noexcept;
+
+    // The owner saw another packet of the flow.
+    void touch(Position position, const FlowEntry& entry) noexcept;
+    void erase(Position position) noexcept;
+
+    // Visits every entry as (peer, peer port, entry). For tools; entries being written are passed over.
+    template <class Visit>
+    void for_each(Visit&& visit) const noexcept;
+
+  private:
+    enum class Kind : std::uint8_t { empty = 0, narrow, wide_first, wide_second };
+
+    // A place that could take an entry of `width` units.
+    struct Place {
+        Position position;
+        FlowClass worst{FlowClass::active};  // of the most precious entry that would go
+        std::uint32_t age{};                 // ticks; the youngest of those that would go
+    };
+
+    std::uint32_t first_bucket(std::uint64_t hash) const noexcept {
+        return static_cast<std::uint32_t>(scale_hash(hash, buckets_.size()));
+    }
+    // From other bits of the same hash; never the first bucket again, unless there is only one.
+    std::uint32_t second_bucket(std::uint64_t hash) const noexcept {
+        const std::uint64_t size = buckets_.size();
+        const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
+        const std::uint64_t bucket = first_bucket(hash) + step;
+        return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
+    }
+
+    static constexpr std::uint64_t tag_mask = 0xff;
+    static constexpr Kind kind_of(std::uint64_t meta) noexcept { return static_cast<Kind>(meta & 3); }
+    static constexpr FlowState state_of(std::uint64_t meta) noexcept { return static_cast<FlowState>(meta >> 2 & 3); }
+    static constexpr std::uint64_t sequence_of(std::uint64_t meta) noexcept { return meta >> 4 & 15; }
+    static constexpr std::uint64_t make_tag(Kind kind, FlowState state, std::uint64_t sequence) noexcept {
+        return static_cast<std::uint64_t>(kind) | static_cast<std::uint64_t>(state) << 2 | (sequence & 15) << 4;
+    }
+    static constexpr std::uint64_t make_meta(std::uint64_t tag, const FlowEntry& entry) noexcept {
+        return tag | std::uint64_t{entry.seen.value} << 8 | std::uint64_t{entry.handle.value} << 32;
+    }
+    static bool needs_wide(const FlowKey& key) noexcept { return !key.peer.is_v4() || key.service_port != Be16{}; }
+
+    static FlowEntry decode(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept;
+    static std::optional<FlowEntry> read(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
+                                         Be16 peer_port) noexcept;
+    struct Stored {
+        FlowKey key;
+        FlowEntry entry;
+    };
+    static std::optional<Stored> read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept;
+    static bool is_narrow_of(std::uint64_t key, const IpAddress& peer, Be16 peer_port) noexcept {
+        return static_cast<std::uint32_t>(key) == peer.as_v4().raw &&
+               static_cast<std::uint16_t>(key >> 32) == peer_port.raw;
+    }
+    static std::uint32_t occupied(const shm::FlowBucket& bucket) noexcept;
+
+    template <class Classify>
+    Place judge(std::uint32_t bucket, std::uint8_t unit, std::uint8_t width, Tick now,
+                Classify& classify) const noexcept;
+    void clear(Position position) noexcept;
+    void put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept;
+
+    std::span<shm::FlowBucket> buckets_;
+};
+
+template <class Classify>
+FlowTable::Place FlowTable::judge(std::uint32_t bucket, std::uint8_t unit, std::uint8_t width, Tick now,
+                                  Classify& classify) const noexcept {
+    Place place{{bucket, unit}, FlowClass::dead, Tick::mask};
+    for (std::uint8_t i = unit; i < unit + width; ++i) {
+        const bool second_half =
+            kind_of(buckets_[bucket].units[i].meta.load(std::memory_order_relaxed)) == Kind::wide_second;
+        const auto stored = read_any(buckets_[bucket], static_cast<std::uint8_t>(second_half ? i - 1 : i));
+        if (!stored) continue;
+        const FlowClass value = classify(stored->entry);
+        if (value == FlowClass::dead) continue;
+        const std::uint32_t age = now.since(stored->entry.seen);
+        place.worst = std::max(place.worst, value);
+        place.age = std::min(place.age, age);
+    }
+    return place;
+}
+
+template <class Classify>
+FlowTable::Inserted FlowTable::insert(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry,
+                                      Classify&& classify) noexcept {
+    const auto same = find(hash, key.peer, key.peer_port, [&](const FlowEntry& known) {
+        return known.listener == key.listener && known.service_port == key.service_port;
+    });
+    if (same) {
+        put(same->position, key, entry);
+        return Inserted::replaced;
+    }
+    const auto width = static_cast<std::uint8_t>(needs_wide(key) ? 2 : 1);
+    std::uint32_t candidates[2] = {first_bucket(hash), second_bucket(hash)};
+    if (occupied(buckets_[candidates[1]]) < occupied(buckets_[candidates[0]])) std::swap(candidates[0], candidates[1]);
+
+    Place best;
+    for (const std::uint32_t bucket : candidates) {
+        for (std::uint8_t unit = 0; unit < 4; unit = static_cast<std::uint8_t>(unit + width)) {
+            const Place place = judge(bucket, unit, width, entry.seen, classify);
+            if (place.worst < best.worst || (place.worst == best.worst && place.age > best.age)) best = place;
+        }
+        if (best.worst == FlowClass::dead) break;
+    }
+    if (best.worst == FlowClass::active) return Inserted::no_room;
+    put(best.position, key, entry);
+    return best.worst == FlowClass::dead ? Inserted::fresh : Inserted::evicted;
+}
+
+template <class Visit>
+void FlowTable::for_each(Visit&& visit) const noexcept {
+    for (const shm::FlowBucket& bucket : buckets_) {
+        for (std::uint8_t unit = 0; unit < 4; ++unit) {
+            if (const auto stored = read_any(bucket, unit))
+                visit(stored->key.peer, stored->key.peer_port, stored->entry);
+        }
+    }
+}
+
+}  // namespace shunt::dataplane

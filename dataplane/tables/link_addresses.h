@@ -1,0 +1,40 @@
+// Link addresses of next hops, as the main thread keeps them in the state region (DESIGN section 7): one word per
+// listed next hop, and a small hash of hosts on connected subnets. Workers read; one store changes an address.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "src/shm/layout.h"
+
+namespace shunt::dataplane {
+
+class LinkAddresses {
+  public:
+    LinkAddresses() = default;
+    LinkAddresses(std::span<shm::LinkWord> links, std::span<shm::NeighbourSlot> neighbours) noexcept
+        : links_(links), neighbours_(neighbours) {}
+
+    // The address to send to; nothing while it is not known. `destination` is the packet's.
+    std::optional<MacAddress> resolve(NextHopIndex index, const shm::NextHopRecord& record,
+                                      const IpAddress& destination) const noexcept {
+        if (record.flags & shm::NextHopRecord::has_static) return record.mac;
+        if (record.flags & shm::NextHopRecord::on_link) return find(destination, record.port);
+        const std::uint64_t word = links_[index.value].load(std::memory_order_relaxed);
+        if (word == 0 || word >> 48 != record.version) return std::nullopt;
+        return shm::unpack_mac(word);
+    }
+
+    // The main thread's side.
+    void set_next_hop(NextHopIndex index, std::uint16_t version, const std::optional<MacAddress>& mac) noexcept;
+    // False: no room within the probes of this address; it stays unknown.
+    bool set_neighbour(const IpAddress& address, PortIndex port, const std::optional<MacAddress>& mac) noexcept;
+
+  private:
+    std::optional<MacAddress> find(const IpAddress& address, PortIndex port) const noexcept;
+
+    std::span<shm::LinkWord> links_;
+    std::span<shm::NeighbourSlot> neighbours_;
+};
+
+}  // namespace shunt::dataplane
