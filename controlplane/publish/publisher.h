@@ -1,0 +1,86 @@
+// Generations: gives an image its place in the tables region, and lets the data plane have it (docs/shared_memory.md).
+//
+// One writer. Blocks are never changed once a root names them, only left behind; what no root of the ring names any
+// more is free again. The order of stores makes every instant a good one to die: whoever reads sees the old generation
+// or the new one.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "controlplane/compile/image.h"
+#include "controlplane/publish/free_space.h"
+#include "controlplane/publish/state_watch.h"
+#include "src/base/result.h"
+#include "src/shm/layout.h"
+#include "src/shm/region.h"
+#include "src/shm/tables.h"
+
+namespace shunt::controlplane {
+
+struct PublisherOptions {
+    std::uint64_t reserve_bytes{std::uint64_t{16} << 30};  // of address space, for a new file; memory grows as needed
+    HashSeed random_seed{};                                // kept in a new file, see Publisher::random_seed
+    std::function<void()> after_store{};                   // for tests: called after each store into the region
+};
+
+class Publisher {
+  public:
+    // Opens DIRECTORY/tables or makes it. `state_path`: the data plane's region, usually DIRECTORY/state; it need not
+    // exist, and may be replaced at any time. A file of a newer layout, or one that another control plane uses, is
+    // refused and left alone; a damaged one is replaced by a new one, which loses the ids.
+    static Result<Publisher> open(const std::string& directory, const std::string& state_path,
+                                  PublisherOptions options = {});
+    // A region of this process, for tests, `explain` and `replay`.
+    static Publisher in_memory(std::uint64_t bytes = std::uint64_t{256} << 20, PublisherOptions options = {});
+    // A state region of this process, held as if by a data plane; must outlive the publisher. For tests.
+    void follow(const std::byte* state) { watch_.follow(state); }
+
+    // The newest generation: for Book::read and read_verdicts after a start. Generation 0: none yet.
+    shm::Tables tables() const noexcept;
+    // Used where no seed file is configured: random, but the same after a restart.
+    const HashSeed& random_seed() const noexcept { return header().random_seed; }
+    // The region as readers map it.
+    const std::byte* region() const noexcept { return region_.data(); }
+    std::uint64_t readable_bytes() const noexcept { return header().file_bytes.load(std::memory_order_acquire); }
+    // Not empty if `open` had to replace a damaged file: a sentence for the log.
+    const std::string& replaced() const noexcept { return replaced_; }
+
+    // False while a data plane attaches, or has not taken over any of the last generations: changes coalesce. Ask again
+    // a little later.
+    bool may_publish();
+    // The generation that says what the image says: the present one if nothing changed. An error (no memory, or
+    // may_publish() is false) leaves the present one in force.
+    Result<Generation> publish(const Image& image);
+
+    Progress progress();
+
+  private:
+    struct Draft;
+    struct Published {  // what the listeners' blocks were made of
+        SharedVector<std::uint16_t> slots{};
+        SharedVector<shm::Handle> handles{};
+    };
+
+    shm::TablesHeader& header() noexcept { return region_.at<shm::TablesHeader>(0); }
+    const shm::TablesHeader& header() const noexcept { return region_.at<const shm::TablesHeader>(0); }
+
+    shm::Region region_{};
+    StateWatch watch_{};
+    PublisherOptions options_{};
+    std::string replaced_{};
+    Generation newest_{};  // as published
+    Generation above_{};   // the next generation is above this one, too
+    FreeSpace free_{};
+    std::vector<Extent> current_{};                            // blocks of the newest generation, by offset
+    std::map<Generation, std::vector<Extent>> left_behind_{};  // by the last generation that had them
+    std::vector<Published> published_{};                       // by listener
+    SharedVector<shm::TrieNode> routes_v4_{}, routes_v6_{};
+};
+
+}  // namespace shunt::controlplane

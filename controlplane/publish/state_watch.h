@@ -1,0 +1,67 @@
+// The data plane seen from here: its state region, read-only, and whether somebody holds it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "src/base/index.h"
+#include "src/base/result.h"
+#include "src/shm/layout.h"
+#include "src/shm/region.h"
+
+namespace shunt::controlplane {
+
+struct WorkerProgress {
+    bool online{};        // asleep otherwise, and holds nothing
+    Generation passed{};  // in use at the end of its last burst
+};
+
+struct Progress {
+    Generation published{};
+    Generation accepted{};  // by the data plane that runs; 0: none runs, or it accepted nothing yet
+    bool alive{};           // a data plane holds the state region
+    bool attaching{};       // and is about to read what is published
+    std::vector<WorkerProgress> workers{};
+    Generation refused{};  // the last one it refused
+    std::array<std::uint64_t, static_cast<std::size_t>(shm::RefusalReason::count)> refusals{};  // by reason
+
+    // Workers that use this generation or a newer one; those asleep count once it is accepted.
+    std::size_t workers_past(Generation generation) const noexcept;
+    // A change is complete: nobody uses an older generation. At once if no data plane runs.
+    bool passed_by_all(Generation generation) const noexcept;
+};
+
+class StateWatch {
+  public:
+    StateWatch() = default;  // nobody, ever
+    explicit StateWatch(std::string path) : path_(std::move(path)) {}
+    void follow(const std::byte* state) noexcept { followed_ = state; }
+
+    // Looks where the path leads now. A region that was replaced is remembered while its holder lives. An error: the
+    // region cannot be understood (another layout), so nothing may be freed under its holder.
+    Status refresh();
+
+    Progress progress() const;
+    // Somebody is between announcing itself and accepting.
+    bool attaching() const noexcept;
+    // The oldest generation anybody may hold; nothing if nobody holds any.
+    bool holds_at_or_before(Generation generation) const noexcept;
+    // What any data plane, alive or not, had accepted last.
+    Generation accepted() const noexcept;
+
+  private:
+    struct Watched {
+        shm::Region region{};
+        std::uint64_t device{};
+        std::uint64_t inode{};
+    };
+
+    std::string path_{};
+    std::vector<Watched> regions_{};  // the present one last
+    const std::byte* followed_{};
+};
+
+}  // namespace shunt::controlplane
