@@ -94,7 +94,7 @@ class Demo:
         self.result["detection_ms"] = max(self.result["detection"].values())
 
     def start(self) -> None:
-        self.voice.step("Start Shunt: the data plane, then the control plane, which checks the servers and fills the tables")
+        self.voice.step("Start Shunt: the data plane, and the control plane, which checks the servers and fills the tables")
         self.shunt.start()
         for vip in VIP * 2:
             answer = self.lab.client.run("curl", "-sg", "--max-time", "5", f"http://{as_target(vip, WEB_PORT)}/")
@@ -125,7 +125,8 @@ class Demo:
         self.count(report["requests"], failed)
         self.promise(failed == 0, f"{report['requests']} requests, {failed} errors")
 
-    def lose(self, name: str, how: str, words: str, stop: Callable[[Nginx], object], start: Callable[[Nginx], object]) -> None:
+    def lose(self, name: str, how: str, words: str, stop: Callable[[Nginx], object],
+             start: Callable[[Nginx], object]) -> None:
         self.voice.step(f"Lose {name} by {how} ({words}), under {STEADY_RATE} connections a second")
         opener = self.lab.opener(VIP, rate=STEADY_RATE, timeout=2)
         self.wait_for(opener, lambda report: report["per_backend"].get(name, 0) >= 30, 20)

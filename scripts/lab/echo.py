@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import socket
 from functools import partial
-from typing import Any
 
 from .loop import READ, Loop, large_buffers
 from .message import REQUEST, padded

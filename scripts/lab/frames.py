@@ -56,14 +56,14 @@ def transport(flow: Tuple, flags: int, payload: bytes) -> bytes:
     return before + struct.pack("!H", checksum or 0xFFFF) + after + payload
 
 
-def packet(flow: Tuple, flags: int = SYN, payload: bytes = b"") -> bytes:
+def packet(flow: Tuple, flags: int = SYN, payload: bytes = b"", hop_limit: int = 64) -> bytes:
     """A whole IP packet; `flags` matter to TCP only."""
     inside = transport(flow, flags, payload)
     source, target = (socket.inet_pton(family_of(end), end) for end in (flow.source, flow.target))
     protocol = PROTOCOL[flow.protocol]
     if family_of(flow.source) == socket.AF_INET6:
-        return struct.pack("!IHBB", 6 << 28, len(inside), protocol, 64) + source + target + inside
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(inside), 0, 0x4000, 64, protocol, 0) + source + target
+        return struct.pack("!IHBB", 6 << 28, len(inside), protocol, hop_limit) + source + target + inside
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(inside), 0, 0x4000, hop_limit, protocol, 0) + source + target
     return head[:10] + struct.pack("!H", ones_complement_sum(head)) + head[12:] + inside
 
 

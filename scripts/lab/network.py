@@ -89,6 +89,7 @@ class Network:
         }}""")
 
     def set_up_backend(self, name: str) -> None:
+        """`opened`: connections that clients opened here; `sent`: packets to clients; `checked_*`: answered checks."""
         backend = self.backends[name]
         add_addresses(backend, "eth0", backend_address(name), (24, 64))
         for gateway in BALANCER_INSIDE:
@@ -100,11 +101,15 @@ class Network:
                                f"{family} saddr {crowd} drop\n" for family, clients, crowd in families)
         to_clients = "".join(f"{family} daddr {clients} th sport {ports} counter name sent\n"
                              for family, clients, _ in families)
+        checked = "".join(f"{family} daddr {balancer} tcp sport {WEB_PORT} tcp flags & (syn | ack) == syn | ack "
+                          f"counter name checked_{family}\n" for family, balancer in zip(("ip", "ip6"), BALANCER_INSIDE))
         backend.nft(f"""table inet lab {{
             counter opened {{ }}
             counter sent {{ }}
+            counter checked_ip {{ }}
+            counter checked_ip6 {{ }}
             chain in {{ type filter hook prerouting priority -300; {from_clients} }}
-            chain out {{ type filter hook output priority 300; {to_clients} }}
+            chain out {{ type filter hook output priority 300; {to_clients} {checked} }}
         }}""")
 
     def sent_to_balancer(self) -> int:

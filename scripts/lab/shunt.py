@@ -36,8 +36,7 @@ class Shunt:
         self.state_dir.mkdir()
         self.config_file = lab.directory / name / "shunt.toml"
         self.write_config(config)
-        self.dataplane: Process | None = None
-        self.controlplane: Process | None = None
+        self.daemons: dict[str, Process] = {}
         lab.undo.callback(self.stop)
 
     def write_config(self, config: Config) -> None:
@@ -56,9 +55,9 @@ class Shunt:
         """Starts a daemon and waits until it says that it is ready."""
         ready = self.run_dir / f"{which}.ready"
         ready.unlink(missing_ok=True)  # of one that was killed
-        process = Process(f"shunt-{which}", self.command(which), self.lab.log(f"{self.name}-{which}"),
-                          self.lab.network.balancer, outlives=self.lab.keep)
-        setattr(self, which, process)
+        process = self.daemons[which] = Process(f"shunt-{which}", self.command(which),
+                                                self.lab.log(f"{self.name}-{which}"), self.lab.network.balancer,
+                                                outlives=self.lab.keep)
         process.wait_ready(ready.exists)
         return process
 
@@ -68,16 +67,21 @@ class Shunt:
     def start_controlplane(self) -> Process:
         return self.daemon("controlplane")
 
-    def start(self) -> "Shunt":
+    def start(self) -> None:
         self.start_dataplane()
         self.start_controlplane()
         self.wait_serving()
-        return self
+
+    def running(self, which: str) -> bool:
+        return which in self.daemons and self.daemons[which].running
+
+    def kill(self, which: str) -> None:
+        """kill -9 of a daemon."""
+        self.daemons[which].kill()
 
     def stop(self) -> None:
-        for process in (self.controlplane, self.dataplane):
-            if process:
-                process.stop()
+        for process in reversed(self.daemons.values()):
+            process.stop()
 
     # What the tool says
 

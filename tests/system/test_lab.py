@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lab.frames import SYN, Tuple, Wire, packet
 from lab.laboratory import remove
-from lab.network import BACKENDS, CLIENT, CROWD_PREFIXES, LIVE_PORT, VIP, backend_address
+from lab.network import BACKENDS, CROWD_PREFIXES, LIVE_PORT, VIP, backend_address
 from lab.process import LAB_ROOT, Instrument
 from lab.waiting import wait_until
 from lab.wrk import socket_errors
