@@ -1,0 +1,87 @@
+// `shunt config` and `shunt override`: the desired state as a whole, and the layer above it.
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <ostream>
+
+#include "controlplane/cli/client.h"
+#include "controlplane/cli/table.h"
+
+namespace shunt::cli {
+namespace {
+
+using nlohmann::json;
+
+// The file as it is: the control plane reads it and names the place of every error.
+Result<json> read_document(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) {
+        return Error{.message = "cannot read the file", .remedy = "check the name and its permissions", .file = path};
+    }
+    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    return json{{"toml", text}, {"file", path}};
+}
+
+int apply_file(const Arguments& arguments, const Session& session) {
+    const auto document = read_document(arguments.get("FILE"));
+    if (!document) return fail(session, document.error());
+    return Client(session).write("POST", "/v1/config:apply", *document);
+}
+
+// Like `apply --dry-run`: 4 when something would change, 0 when nothing, 1 when the file is not valid.
+int diff_file(const Arguments& arguments, const Session& session) {
+    const auto document = read_document(arguments.get("FILE"));
+    if (!document) return fail(session, document.error());
+    const auto reply = Client(session).call("POST", "/v1/config:diff", *document);
+    if (!reply) return fail(session, reply.error(), exit_unreachable);
+    if (!reply->ok()) return Client(session).refuse(*reply);
+    return show_change(session, reply->document);
+}
+
+int show_config(const Arguments&, const Session& session) {
+    return Client(session).read("/v1/config", [&](const json& document) {
+        if (session.json()) return print_json(session, document);
+        session.out << document["toml"].get<std::string>();
+        return exit_ok;
+    });
+}
+
+int list_overrides(const Arguments&, const Session& session) {
+    return Client(session).read("/v1/overrides", [&](const json& document) {
+        if (session.json()) return print_json(session, document);
+        Table table({"ID", "STATE", "WEIGHT", "OWNER", "AGE", "ENDS IN", "REASON"});
+        for (const json& o : document["overrides"]) {
+            table.add({cell(o, "id"), cell(o, "state"), cell(o, "weight"), cell(o, "owner"), age(o["age_ms"]),
+                       age(o["expires_in_ms"]), cell(o, "reason")});
+        }
+        table.print(session);
+        return exit_ok;
+    });
+}
+
+int clear_override(const Arguments& arguments, const Session& session) {
+    const bool all = arguments.has("--all");
+    if (all == arguments.has("ID")) {
+        return fail(session, {.message = "which override?", .remedy = "give its ID (shunt override list), or --all"},
+                    exit_usage);
+    }
+    return Client(session).write("DELETE", "/v1/overrides/" + (all ? "all" : encode(arguments.get("ID"))));
+}
+
+}  // namespace
+
+std::vector<Verb> config_verbs() {
+    const Parameter file{"FILE", Parameter::Kind::required, "a configuration in TOML"};
+    return {
+        {"config diff", "what applying the file would change; exit 4 if anything", {file}, diff_file},
+        {"config apply", "make the file the desired state; refused whole if it is not valid", {file}, apply_file},
+        {"config show", "the desired state as a configuration file", {}, show_config},
+        {"override list", "drains, maintenance and weights set by hand", {}, list_overrides},
+        {"override clear",
+         "take an override back",
+         {{"ID", Parameter::Kind::optional, "as listed"}, {"--all", Parameter::Kind::flag, "all of them"}},
+         clear_override},
+    };
+}
+
+}  // namespace shunt::cli
