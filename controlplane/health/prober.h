@@ -1,9 +1,9 @@
 // The probers: one real probe each, over sockets, on the caller's io_context and in its thread.
 //
 // A probe's deadline is total: from the moment its SYN is sent until the verdict, connecting, writing and reading
-// included, so a byte a second does not buy time. At most 64 KiB are read. Every probe's socket is closed with a RST
-// (SO_LINGER 0): a normal close would leave a TIME_WAIT of 60 s here for each, 600,000 of them at 10,000 checks a
-// second.
+// included, so a byte a second does not buy time. At most 64 KiB are read (HttpReply::byte_limit). Every probe's socket
+// is closed with a RST (SO_LINGER 0): a normal close would leave a TIME_WAIT of 60 s here for each, 600,000 of them at
+// 10,000 checks a second.
 //
 //  * tcp: the connection is established.
 //  * http: GET with HTTP/1.1 and `Connection: close`; no redirect is followed. A status that is not wanted decides at
@@ -28,10 +28,8 @@ using ProbeHandler = std::function<void(ProbeResult)>;
 
 class Prober {
   public:
-    static constexpr std::size_t read_limit = 65'536;    // bytes per probe
-    static constexpr std::size_t header_limit = 16'384;  // of these, for one HTTP header
-
-    // `sources`: [node].source; the first address of a probe's family is its source, none means the kernel chooses.
+    // `io` must outlive this. `sources`: [node].source; the first address of a probe's family is its source, none means
+    // that the kernel chooses.
     Prober(boost::asio::io_context& io, std::span<const IpAddress> sources);
     ~Prober();  // probes still running are dropped without a word to their handlers
     Prober(const Prober&) = delete;
