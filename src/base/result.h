@@ -16,7 +16,8 @@ struct Error {
     std::string file{};
     std::uint32_t line{};
     std::uint32_t column{};
-    std::string key{};  // dotted path of the configuration key, e.g. "service.web.check.path"
+    std::string key{};      // dotted path of the configuration key, e.g. "service.web.check.path"
+    std::string pointer{};  // the same as a JSON pointer (RFC 6901) into the document that was read
 
     std::string text() const {
         std::string place = file;

@@ -1,0 +1,18 @@
+// Reads configuration files: the one place in src, beside the shared regions, that opens files.
+#pragma once
+
+#include <string>
+
+#include "src/base/result.h"
+#include "src/config/desired_state.h"
+#include "src/config/positions.h"
+
+namespace shunt::config {
+
+// The text of a file of at most max_toml_bytes; errors say what stands in the way.
+Result<std::string> read_text(const std::string& path);
+
+// parse_toml of a file.
+Result<DesiredState> load_file(const std::string& path, Positions* positions = nullptr);
+
+}  // namespace shunt::config
