@@ -16,8 +16,9 @@ constexpr std::uint16_t byte_swap(std::uint16_t v) noexcept { return __builtin_b
 constexpr std::uint32_t byte_swap(std::uint32_t v) noexcept { return __builtin_bswap32(v); }
 constexpr std::uint64_t byte_swap(std::uint64_t v) noexcept { return __builtin_bswap64(v); }
 
+// Packed, so that it may lie at any address in a packet.
 template <std::unsigned_integral T>
-struct BigEndian {
+struct [[gnu::packed]] BigEndian {
     T raw{};  // as it lies in the packet
 
     constexpr BigEndian() = default;
@@ -36,7 +37,7 @@ struct BigEndian {
 using Be16 = BigEndian<std::uint16_t>;
 using Be32 = BigEndian<std::uint32_t>;
 
-static_assert(sizeof(Be16) == 2 && sizeof(Be32) == 4);
+static_assert(sizeof(Be16) == 2 && sizeof(Be32) == 4 && alignof(Be32) == 1);
 static_assert(std::is_trivially_copyable_v<Be16> && std::is_standard_layout_v<Be16>);
 
 }  // namespace shunt
