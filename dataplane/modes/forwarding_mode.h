@@ -11,7 +11,8 @@
 
 namespace shunt::dataplane {
 
-// clang-format off: version 14 does not know requirements
+// clang-format 14 does not know requirements.
+// clang-format off
 template <class M>
 concept Mode = requires(Lane& lane, const shm::BackendRecord& backend, const shm::ListenerRecord& listener) {
     { M::id } -> std::convertible_to<ForwardingMode>;

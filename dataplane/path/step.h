@@ -7,7 +7,8 @@
 
 namespace shunt::dataplane {
 
-// clang-format off: version 14 does not know requirements
+// clang-format 14 does not know requirements.
+// clang-format off
 template <class S>
 concept Step = requires(S& step, Lane& lane) {
     { step.prefetch(lane) } noexcept -> std::same_as<void>;

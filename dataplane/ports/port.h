@@ -11,7 +11,8 @@
 
 namespace shunt::dataplane {
 
-// clang-format off: version 14 does not know requirements
+// clang-format 14 does not know requirements.
+// clang-format off
 template <class P>
 concept Port = requires(P& port, const P& readable, Batch& batch, std::span<Lane* const> lanes, Lane& lane) {
     // Adds up to batch.room() lanes: bytes, length and the flags of the port.

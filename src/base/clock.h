@@ -8,7 +8,8 @@
 
 namespace shunt {
 
-// clang-format off: version 14 does not know requirements
+// clang-format 14 does not know requirements.
+// clang-format off
 template <class C>
 concept Clock = requires(const C& clock) {
     { clock.now() } noexcept -> std::same_as<Instant>;
