@@ -1,0 +1,86 @@
+#include "dataplane/dpdk/memory.h"
+
+#include <algorithm>
+#include <fstream>
+
+namespace shunt::dataplane::dpdk {
+namespace {
+
+constexpr std::uint64_t mebibyte = std::uint64_t{1} << 20;
+constexpr std::uint64_t huge_page = 2 * mebibyte;
+constexpr std::uint64_t own_needs = 32 * mebibyte;  // of EAL, devices and queues, generously
+
+std::uint64_t read_number(const std::string& path) {
+    std::ifstream file(path);
+    std::uint64_t number = 0;
+    file >> number;
+    return number;
+}
+
+std::uint64_t available_memory() {
+    std::ifstream file("/proc/meminfo");
+    std::string key;
+    std::uint64_t kibibytes = 0;
+    while (file >> key >> kibibytes) {
+        if (key == "MemAvailable:") return kibibytes << 10;
+        std::getline(file, key);
+    }
+    return 0;
+}
+
+std::uint64_t round_up(std::uint64_t n, std::uint64_t unit) { return (n + unit - 1) / unit; }
+
+std::string in_mebibytes(std::uint64_t bytes) { return std::to_string(round_up(bytes, mebibyte)) + " MiB"; }
+
+}  // namespace
+
+SystemMemory system_memory() {
+    const std::string directory = "/sys/kernel/mm/hugepages/hugepages-2048kB/";
+    const std::uint64_t free = read_number(directory + "free_hugepages");
+    const std::uint64_t promised = read_number(directory + "resv_hugepages");
+    return {.huge_pages_free = free - std::min(free, promised), .available = available_memory()};
+}
+
+std::uint64_t PoolSize::bytes() const noexcept {
+    constexpr std::uint64_t per_buffer = 64 + 128 + 64 + 16;  // object header, mbuf, padding, its places in the ring
+    return buffers * (data_room + per_buffer) + 2 * mebibyte;
+}
+
+PoolSize pool_size(std::uint32_t queues, std::uint32_t descriptors, std::uint32_t mtu) noexcept {
+    // Filled for receiving, waiting to be sent, sent but not yet taken back; and bursts and the cache of the worker.
+    const std::uint32_t buffers = queues * 3 * descriptors + 1024;
+    // Headroom of DPDK and of XDP, Ethernet header, VLAN tag; never below the usual size.
+    const std::uint32_t data_room = 128 + 256 + 14 + 4 + mtu;
+    return {.buffers = buffers, .data_room = std::max(data_room, 2048U + 128U)};
+}
+
+Result<MemoryPlan> plan_memory(std::uint64_t pool_bytes, const SystemMemory& memory) {
+    const std::uint64_t needed = pool_bytes + own_needs;
+    const std::uint64_t pages = round_up(needed, huge_page);
+    if (memory.huge_pages_free >= pages) return MemoryPlan{.huge_pages = true, .bytes = needed};
+    if (memory.available < needed) {
+        return Error{.message = "too little memory for packet buffers: " + in_mebibytes(needed) + " are needed, " +
+                                in_mebibytes(memory.available) + " are available, and of the " +
+                                std::to_string(pages) + " huge pages that would do " +
+                                std::to_string(memory.huge_pages_free) + " are free",
+                     .remedy = "free some memory, or use fewer workers or ports"};
+    }
+    return MemoryPlan{.huge_pages = false,
+                      .bytes = needed,
+                      .warning = "ordinary memory is used for packet buffers, which can double the work per packet: " +
+                                 std::to_string(pages) + " huge pages of 2 MiB are needed, " +
+                                 std::to_string(memory.huge_pages_free) + " are free; before the next start: " +
+                                 "sysctl -w vm.nr_hugepages=N, with N " +
+                                 std::to_string(pages - memory.huge_pages_free) + " above its present value"};
+}
+
+Status require_memory(std::uint64_t bytes, const SystemMemory& memory, const std::string& what,
+                      const std::string& remedy) {
+    if (bytes <= std::max(memory.available, memory.huge_pages_free * huge_page)) return Done{};
+    return Error{.message = "too little memory for " + what + ": " + in_mebibytes(bytes) + " are needed, " +
+                            in_mebibytes(memory.available) + " are available (and " +
+                            std::to_string(memory.huge_pages_free) + " huge pages of 2 MiB)",
+                 .remedy = remedy};
+}
+
+}  // namespace shunt::dataplane::dpdk

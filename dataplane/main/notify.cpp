@@ -1,0 +1,34 @@
+#include "dataplane/main/notify.h"
+
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace shunt::dataplane {
+
+ReadyFile::ReadyFile(const std::string& directory) : path_(directory + "/dataplane.ready") {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+}
+
+ReadyFile::~ReadyFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path_, ignored);
+}
+
+Status ReadyFile::announce() {
+    // Renamed into place: whoever sees the file sees all of it.
+    const std::string fresh = path_ + ".new";
+    std::ofstream file(fresh);
+    file << getpid() << '\n';
+    file.close();
+    std::error_code error;
+    if (file) std::filesystem::rename(fresh, path_, error);
+    if (!file || error) return Error{.message = "cannot write the file that says ready", .file = path_};
+    sd_notify(0, "READY=1");
+    return Done{};
+}
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,62 @@
+// The data plane's own region, DIRECTORY/state.<n>, which outlives it: flows, counters, link addresses (DESIGN section
+// 3, "Flows outlive the process"). `DIRECTORY/state` is a symbolic link to the one in force.
+//
+// A successor of the same shape adopts the region in place; anything else gets a new one, and the flows of the old are
+// given up. Whoever serves a region holds its lock for life.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "src/base/result.h"
+#include "src/base/time.h"
+#include "src/net/packet_hash.h"
+#include "src/shm/layout.h"
+#include "src/shm/region.h"
+#include "src/shm/state.h"
+
+namespace shunt::dataplane {
+
+struct StateNeeds {
+    shm::StateShape shape{};
+    std::string boot_id{};  // of the running kernel: clocks and hugetlbfs do not outlive it
+    HashSeed flow_seed{};   // for a new region
+    Instant now{};
+};
+
+// Text of /proc/sys/kernel/random/boot_id, without the newline.
+std::string read_boot_id();
+// From the kernel's random numbers.
+HashSeed random_seed();
+// Of a data plane that is to remember `flows` flows of each of its workers' halves.
+shm::StateShape state_shape(std::uint16_t workers, std::uint64_t flows) noexcept;
+
+class StateRegion {
+  public:
+    // Adopts or makes. Refused: a region that another process serves, or one of a newer layout. The directory is made
+    // if it is not there; one instance at a time may call this for it.
+    static Result<StateRegion> take(const std::string& directory, const StateNeeds& needs);
+
+    shm::State state() noexcept { return shm::State(region_.data()); }
+    bool adopted() const noexcept { return adopted_; }
+    const std::string& path() const noexcept { return region_.path(); }
+    // A sentence for the log: what was adopted, or why what was there could not be.
+    const std::string& remark() const noexcept { return remark_; }
+
+    // Before workers run: what the region remembers in terms of ids holds only with the tables it was learned from.
+    // `identity` is that of the tables file. False: they were others, and flows and backend counters are given up.
+    bool bind_tables(std::uint64_t identity) noexcept;
+
+  private:
+    StateRegion(shm::Region region, bool adopted, std::string remark)
+        : region_(std::move(region)), adopted_(adopted), remark_(std::move(remark)) {}
+
+    static Result<StateRegion> make(const std::string& directory, const StateNeeds& needs, std::string remark);
+    void adopt(Instant now) noexcept;
+
+    shm::Region region_;
+    bool adopted_;
+    std::string remark_;
+};
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,55 @@
+#include "dataplane/ports/dpdk_port.h"
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_prefetch.h>
+
+namespace shunt::dataplane {
+namespace {
+
+bool is_flagged(std::uint64_t flags) noexcept {
+    return (flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_BAD ||
+           (flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD;
+}
+
+rte_mbuf* mbuf_of(const Lane& lane) noexcept { return static_cast<rte_mbuf*>(lane.buffer); }
+
+// What the modes did to the lane: bytes moved to the front or the back, the packet grew or shrank.
+void write_back(const Lane& lane, rte_mbuf& mbuf) noexcept {
+    mbuf.data_off = static_cast<std::uint16_t>(lane.bytes - static_cast<std::byte*>(mbuf.buf_addr));
+    mbuf.data_len = static_cast<std::uint16_t>(lane.length);
+    mbuf.pkt_len = lane.length;
+}
+
+}  // namespace
+
+void DpdkPort::receive(Batch& batch) noexcept {
+    rte_mbuf* mbufs[burst_size];
+    const std::uint16_t count =
+        rte_eth_rx_burst(device_, queue_, mbufs, static_cast<std::uint16_t>(batch.room()));
+    for (std::uint16_t i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
+    for (std::uint16_t i = 0; i < count; ++i) {
+        rte_mbuf& mbuf = *mbufs[i];
+        Lane& lane = batch.add();
+        lane.bytes = rte_pktmbuf_mtod(&mbuf, std::byte*);
+        lane.length = mbuf.data_len;
+        lane.segmented = mbuf.nb_segs > 1;
+        lane.checksum_flagged = is_flagged(mbuf.ol_flags);
+        lane.buffer = &mbuf;
+    }
+}
+
+std::size_t DpdkPort::transmit(std::span<Lane* const> lanes) noexcept {
+    rte_mbuf* mbufs[burst_size];
+    std::uint16_t count = 0;
+    for (const Lane* lane : lanes) {
+        mbufs[count] = mbuf_of(*lane);
+        write_back(*lane, *mbufs[count]);
+        ++count;
+    }
+    return rte_eth_tx_burst(device_, queue_, mbufs, count);
+}
+
+void DpdkPort::drop(Lane& lane) noexcept { rte_pktmbuf_free(mbuf_of(lane)); }
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,35 @@
+// One queue of a DPDK device as a port of one worker.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "dataplane/path/batch.h"
+#include "dataplane/ports/port.h"
+#include "src/net/address.h"
+
+namespace shunt::dataplane {
+
+class DpdkPort {
+  public:
+    DpdkPort(std::uint16_t device, std::uint16_t queue, const MacAddress& mac) noexcept
+        : device_(device), queue_(queue), mac_(mac) {}
+
+    void receive(Batch& batch) noexcept;
+    // Lanes may come from any device, and their bytes may have moved within the buffer.
+    std::size_t transmit(std::span<Lane* const> lanes) noexcept;
+    // No way back to the kernel yet.
+    bool punt(Lane&) noexcept { return false; }
+    void drop(Lane& lane) noexcept;
+    MacAddress mac() const noexcept { return mac_; }
+
+  private:
+    std::uint16_t device_;
+    std::uint16_t queue_;
+    MacAddress mac_;
+};
+
+static_assert(Port<DpdkPort>);
+
+}  // namespace shunt::dataplane
