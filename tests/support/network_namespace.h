@@ -1,5 +1,5 @@
-// A network namespace for one test: the calling thread lives in it until the object goes, then it is gone with all in
-// it.
+// A network namespace for one test: the calling thread lives in the newest one until that goes, then again in the one
+// before. It has no name, and is gone with all in it when the object is.
 #pragma once
 
 #include <fcntl.h>
@@ -14,8 +14,9 @@ namespace shunt::test {
 
 class NetworkNamespace {
   public:
-    NetworkNamespace() : previous_(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
+    NetworkNamespace() : previous_(current()) {
         EXPECT_EQ(::unshare(CLONE_NEWNET), 0) << "a network namespace of one's own needs root";
+        own_ = current();
         run("ip link set lo up");
     }
     NetworkNamespace(const NetworkNamespace&) = delete;
@@ -23,13 +24,23 @@ class NetworkNamespace {
     ~NetworkNamespace() {
         ::setns(previous_, CLONE_NEWNET);
         ::close(previous_);
+        ::close(own_);
     }
 
-    // A shell command inside; the test fails when it does.
+    // A shell command in the newest namespace; the test fails when it does.
     static void run(const std::string& command) { EXPECT_EQ(std::system(command.c_str()), 0) << command; }
 
+    // A command, without quotes, in this one.
+    void run_inside(const std::string& command) const { run("nsenter --net=" + path() + " sh -c '" + command + "'"); }
+
+    // For `ip link … netns`.
+    std::string path() const { return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(own_); }
+
   private:
+    static int current() { return ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC); }
+
     int previous_;
+    int own_{-1};
 };
 
 }  // namespace shunt::test
