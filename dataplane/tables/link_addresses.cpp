@@ -20,11 +20,13 @@ std::uint64_t tag_of(PortIndex port) noexcept { return shm::neighbour_valid >> 4
 
 std::optional<MacAddress> LinkAddresses::find(const IpAddress& address, PortIndex port) const noexcept {
     for (std::size_t i = 0; i < shm::neighbour_probes; ++i) {
-        const shm::NeighbourSlot& slot = neighbours_[(start_of(address) + i) % neighbours_.size()];
+        shm::NeighbourSlot& slot = neighbours_[(start_of(address) + i) % neighbours_.size()];
         const std::uint64_t link = slot.link.load(std::memory_order_acquire);
         if (link >> 48 != tag_of(port) || !holds(slot, address)) continue;
         // The same word again: the slot was not given to another host in between.
-        if (slot.link.load(std::memory_order_acquire) == link) return shm::unpack_mac(link & mac_bits);
+        if (slot.link.load(std::memory_order_acquire) != link) continue;
+        if (slot.used.load(std::memory_order_relaxed) == 0) slot.used.store(1, std::memory_order_relaxed);
+        return shm::unpack_mac(link & mac_bits);
     }
     return std::nullopt;
 }

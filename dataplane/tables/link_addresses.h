@@ -2,6 +2,8 @@
 // listed next hop, and a small hash of hosts on connected subnets. Workers read; one store changes an address.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <optional>
 #include <span>
 
@@ -29,6 +31,10 @@ class LinkAddresses {
     void set_next_hop(NextHopIndex index, std::uint16_t version, const std::optional<MacAddress>& mac) noexcept;
     // False: no room within the probes of this address; it stays unknown.
     bool set_neighbour(const IpAddress& address, PortIndex port, const std::optional<MacAddress>& mac) noexcept;
+    // Calls f(address, port) for the neighbours among `count` slots from `first` on that workers sent to since the last
+    // call; returns where to go on.
+    template <class F>
+    std::size_t for_each_used(std::size_t first, std::size_t count, F&& f);
 
   private:
     std::optional<MacAddress> find(const IpAddress& address, PortIndex port) const noexcept;
@@ -36,5 +42,18 @@ class LinkAddresses {
     std::span<shm::LinkWord> links_;
     std::span<shm::NeighbourSlot> neighbours_;
 };
+
+template <class F>
+std::size_t LinkAddresses::for_each_used(std::size_t first, std::size_t count, F&& f) {
+    for (std::size_t i = 0; i < count; ++i) {
+        shm::NeighbourSlot& slot = neighbours_[(first + i) % neighbours_.size()];
+        const std::uint64_t link = slot.link.load(std::memory_order_relaxed);
+        if (link == 0 || slot.used.load(std::memory_order_relaxed) == 0) continue;
+        slot.used.store(0, std::memory_order_relaxed);
+        const std::array words{slot.high.load(std::memory_order_relaxed), slot.low.load(std::memory_order_relaxed)};
+        f(std::bit_cast<IpAddress>(words), PortIndex(static_cast<std::uint8_t>(link >> 48)));
+    }
+    return (first + count) % neighbours_.size();
+}
 
 }  // namespace shunt::dataplane

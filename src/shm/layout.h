@@ -434,12 +434,13 @@ struct alignas(cache_line_bytes) PortBlock {
 using LinkWord = std::atomic<std::uint64_t>;
 
 // The link address of a host on a connected subnet. `link` is cleared first and stored last:
-// valid (bit 63) | port << 48 | MAC address.
+// valid (bit 63) | port << 48 | MAC address. `used` is set by workers that send there and cleared by the main thread,
+// which so knows whom to keep resolved.
 struct NeighbourSlot {
     std::atomic<std::uint64_t> high;
     std::atomic<std::uint64_t> low;
     std::atomic<std::uint64_t> link;
-    std::atomic<std::uint64_t> reserved;
+    std::atomic<std::uint64_t> used;
 };
 constexpr std::uint64_t neighbour_valid = 1ULL << 63;
 constexpr std::uint32_t neighbour_probes = 8;  // slots searched from the key's hash on

@@ -65,12 +65,26 @@ class EndpointMap {
         const std::uint64_t hash = endpoint_hash(address, port, protocol);
         if (const EndpointSlot* slots = page(hash)) __builtin_prefetch(slots + hash % slots_per_page);
     }
+    // Calls f(const EndpointSlot&) for every entry, in no order.
+    template <class F>
+    void for_each(F&& f) const {
+        for (std::uint64_t i = 0; pages_ != nullptr && i < std::uint64_t{1} << bits_; ++i) {
+            if (pages_[i] == 0) continue;
+            const std::span<const EndpointSlot> slots(slots_at(pages_[i]), slots_per_page);
+            for (const EndpointSlot& slot : slots) {
+                if (slot.used) f(slot);
+            }
+        }
+    }
 
   private:
+    const EndpointSlot* slots_at(BlockOffset page) const noexcept {
+        return reinterpret_cast<const EndpointSlot*>(region_ + page + sizeof(BlockHeader));
+    }
     const EndpointSlot* page(std::uint64_t hash) const noexcept {
         if (pages_ == nullptr) return nullptr;
         const std::uint64_t offset = pages_[bits_ == 0 ? 0 : hash >> (64 - bits_)];
-        return offset ? reinterpret_cast<const EndpointSlot*>(region_ + offset + sizeof(BlockHeader)) : nullptr;
+        return offset ? slots_at(offset) : nullptr;
     }
 
     const std::byte* region_{};
