@@ -22,9 +22,7 @@ std::string reason(int error) {
     return std::string(rte_strerror(error < 0 ? -error : error)) + (line.empty() ? "" : " (" + line + ")");
 }
 
-std::string driver_of(const std::string& name) {
-    return name.substr(0, name.find_last_not_of("0123456789") + 1);
-}
+std::string driver_of(const std::string& name) { return name.substr(0, name.find_last_not_of("0123456789") + 1); }
 
 constexpr std::uint64_t wanted_offloads =
     RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;

@@ -96,8 +96,8 @@ Result<Cores> plan_cores(std::uint16_t workers, const std::vector<std::uint16_t>
     Cores cores;
     for (const auto core : wanted) {
         if (contains(allowed, core)) continue;
-        return Error{.message = "core " + std::to_string(core) + " is not there, or not for this process, which may use " +
-                                list_of(allowed),
+        return Error{.message = "core " + std::to_string(core) +
+                                " is not there, or not for this process, which may use " + list_of(allowed),
                      .remedy = "change dataplane.cores",
                      .key = "dataplane.cores"};
     }
@@ -141,7 +141,8 @@ Status start_environment(const std::vector<std::string>& arguments, LogLine log)
     std::vector<char*> pointers;
     for (auto& argument : *kept) pointers.push_back(argument.data());
     if (rte_eal_init(static_cast<int>(pointers.size()), pointers.data()) >= 0) return Done{};
-    Error error{.message = std::string("DPDK does not start: ") + rte_strerror(rte_errno) + " (" + last_log_line() + ")"};
+    Error error{.message =
+                    std::string("DPDK does not start: ") + rte_strerror(rte_errno) + " (" + last_log_line() + ")"};
     if (rte_errno == EACCES || rte_errno == EPERM) error.remedy = "run it as root";
     return error;
 }

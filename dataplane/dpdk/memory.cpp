@@ -60,27 +60,17 @@ Result<MemoryPlan> plan_memory(std::uint64_t pool_bytes, const SystemMemory& mem
     if (memory.huge_pages_free >= pages) return MemoryPlan{.huge_pages = true, .bytes = needed};
     if (memory.available < needed) {
         return Error{.message = "too little memory for packet buffers: " + in_mebibytes(needed) + " are needed, " +
-                                in_mebibytes(memory.available) + " are available, and of the " +
-                                std::to_string(pages) + " huge pages that would do " +
-                                std::to_string(memory.huge_pages_free) + " are free",
+                                in_mebibytes(memory.available) + " are available, and of the " + std::to_string(pages) +
+                                " huge pages that would do " + std::to_string(memory.huge_pages_free) + " are free",
                      .remedy = "free some memory, or use fewer workers or ports"};
     }
     return MemoryPlan{.huge_pages = false,
                       .bytes = needed,
                       .warning = "ordinary memory is used for packet buffers, which can double the work per packet: " +
                                  std::to_string(pages) + " huge pages of 2 MiB are needed, " +
-                                 std::to_string(memory.huge_pages_free) + " are free; before the next start: " +
-                                 "sysctl -w vm.nr_hugepages=N, with N " +
+                                 std::to_string(memory.huge_pages_free) +
+                                 " are free; before the next start: " + "sysctl -w vm.nr_hugepages=N, with N " +
                                  std::to_string(pages - memory.huge_pages_free) + " above its present value"};
-}
-
-Status require_memory(std::uint64_t bytes, const SystemMemory& memory, const std::string& what,
-                      const std::string& remedy) {
-    if (bytes <= std::max(memory.available, memory.huge_pages_free * huge_page)) return Done{};
-    return Error{.message = "too little memory for " + what + ": " + in_mebibytes(bytes) + " are needed, " +
-                            in_mebibytes(memory.available) + " are available (and " +
-                            std::to_string(memory.huge_pages_free) + " huge pages of 2 MiB)",
-                 .remedy = remedy};
 }
 
 }  // namespace shunt::dataplane::dpdk

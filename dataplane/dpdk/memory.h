@@ -1,5 +1,5 @@
-// How much memory DPDK needs here, and what the machine has: decided before EAL starts, so that too little is a sentence
-// and not a half-started process.
+// How much memory DPDK needs here, and what the machine has: decided before EAL starts, so that too little is a
+// sentence and not a half-started process.
 #pragma once
 
 #include <cstdint>
@@ -34,9 +34,5 @@ struct MemoryPlan {
 
 // Huge pages if enough are there, else ordinary memory if enough of that is there.
 Result<MemoryPlan> plan_memory(std::uint64_t pool_bytes, const SystemMemory& memory);
-
-// Is there room for a state region of this size? `remedy` says how to need less.
-Status require_memory(std::uint64_t bytes, const SystemMemory& memory, const std::string& what,
-                      const std::string& remedy);
 
 }  // namespace shunt::dataplane::dpdk

@@ -1,6 +1,8 @@
 #include "dataplane/main/state_region.h"
 
+#include <linux/magic.h>
 #include <sys/random.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -103,6 +105,25 @@ Status point_link(const std::string& directory, const std::string& target) {
     return Done{};
 }
 
+// Is there room for a new region? Asked before the file grows: a full tmpfs or an empty machine is worse than a
+// refusal.
+Status require_room(const std::string& directory, std::uint64_t bytes, std::uint64_t memory_available) {
+    struct statfs filesystem {};
+    if (::statfs(directory.c_str(), &filesystem) != 0) return Done{};
+    const bool huge = filesystem.f_type == HUGETLBFS_MAGIC;
+    std::uint64_t room = filesystem.f_bavail * static_cast<std::uint64_t>(filesystem.f_bsize);
+    if (!huge) room = std::min(room, memory_available);
+    if (bytes <= room) return Done{};
+    const auto mebibytes = [](std::uint64_t n) { return std::to_string(n >> 20) + " MiB"; };
+    return Error{
+        .message = "too little memory for flows and counters: " + mebibytes(bytes) + " are needed, " + mebibytes(room) +
+                   " are there",
+        .remedy = std::string(huge ? "raise vm.nr_hugepages (sysctl -w vm.nr_hugepages=N)"
+                                   : "free some memory, or enlarge the file system (mount -o remount,size=N)") +
+                  ", or lower dataplane.flows",
+        .file = directory};
+}
+
 Error served_by_other(const shm::Region& region) {
     const bool readable = region.file_bytes() >= sizeof(shm::StateHeader);
     const std::uint32_t pid = readable ? region.at<shm::StateHeader>(0).pid.load(std::memory_order_relaxed) : 0;
@@ -166,6 +187,7 @@ Result<StateRegion> StateRegion::make(const std::string& directory, const StateN
     const std::uint64_t number = others.empty() ? 1 : *std::max_element(others.begin(), others.end()) + 1;
     const std::string name = std::string(prefix) + std::to_string(number);
     const std::uint64_t bytes = shm::StateLayout::of(needs.shape).total;
+    if (auto room = require_room(directory, bytes, needs.memory_available); !room) return room.error();
     auto region = shm::Region::create(directory + "/" + name, bytes, bytes);
     if (!region) return region.error();
     if (!region->try_lock()) return served_by_other(*region);

@@ -22,6 +22,7 @@ struct StateNeeds {
     std::string boot_id{};  // of the running kernel: clocks and hugetlbfs do not outlive it
     HashSeed flow_seed{};   // for a new region
     Instant now{};
+    std::uint64_t memory_available{};  // bytes a new region may take where it is not on huge pages
 };
 
 // Text of /proc/sys/kernel/random/boot_id, without the newline.

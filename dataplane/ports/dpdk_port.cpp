@@ -25,8 +25,7 @@ void write_back(const Lane& lane, rte_mbuf& mbuf) noexcept {
 
 void DpdkPort::receive(Batch& batch) noexcept {
     rte_mbuf* mbufs[burst_size];
-    const std::uint16_t count =
-        rte_eth_rx_burst(device_, queue_, mbufs, static_cast<std::uint16_t>(batch.room()));
+    const std::uint16_t count = rte_eth_rx_burst(device_, queue_, mbufs, static_cast<std::uint16_t>(batch.room()));
     for (std::uint16_t i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
     for (std::uint16_t i = 0; i < count; ++i) {
         rte_mbuf& mbuf = *mbufs[i];

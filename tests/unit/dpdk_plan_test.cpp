@@ -71,8 +71,6 @@ TEST(PlanMemory, TooLittleOfBothIsRefusedWithWhatIsNeededAndThere) {
     ASSERT_FALSE(plan);
     EXPECT_NE(plan.error().message.find("1032 MiB are needed, 500 MiB are available"), std::string::npos)
         << plan.error().text();
-    EXPECT_FALSE(require_memory(1000 * mebibyte, {.huge_pages_free = 3, .available = 500 * mebibyte}, "x", "y"));
-    EXPECT_TRUE(require_memory(1000 * mebibyte, {.huge_pages_free = 500, .available = 0}, "x", "y"));
 }
 
 TEST(PoolSize, GrowsWithQueuesAndMtu) {

@@ -23,7 +23,8 @@ class StateRegionTest : public testing::Test {
         return {.shape = {.workers = 2, .handles = 16, .services = 4, .reserved = 0, .buckets_per_worker = 8},
                 .boot_id = "0f0f0f0f-aaaa-bbbb-cccc-121212121212",
                 .flow_seed = {{1, 2, 3, 4}},
-                .now = {Duration::seconds(100).nanoseconds}};
+                .now = {Duration::seconds(100).nanoseconds},
+                .memory_available = 1 << 30};
     }
     StateRegion take(const StateNeeds& wanted) {
         auto region = StateRegion::take(directory_, wanted);
@@ -149,6 +150,18 @@ TEST_F(StateRegionTest, ANewerLayoutIsRefusedAndKept) {
     ASSERT_FALSE(region);
     EXPECT_NE(region.error().message.find("newer"), std::string::npos);
     EXPECT_TRUE(fs::exists(directory_ + "/state.1"));
+}
+
+TEST_F(StateRegionTest, TooLittleMemoryIsRefusedBeforeAnythingIsMade) {
+    StateNeeds poor = needs();
+    poor.memory_available = 1 << 20;
+    const auto region = StateRegion::take(directory_, poor);
+    ASSERT_FALSE(region);
+    EXPECT_NE(region.error().message.find("are needed, 1 MiB are there"), std::string::npos) << region.error().text();
+    EXPECT_NE(region.error().remedy.find("dataplane.flows"), std::string::npos);
+    EXPECT_TRUE(fs::is_empty(directory_));
+    { take(needs()); }
+    EXPECT_TRUE(take(poor).adopted()) << "what is there already costs nothing";
 }
 
 TEST_F(StateRegionTest, ALeftoverOfADeathInTheMakingIsNoObstacle) {

@@ -1,0 +1,98 @@
+// The forwarding process: starts everything in the order that lets each refusal leave the world as it was, runs one
+// worker per core, and is the main thread, which does everything slow.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/dpdk/environment.h"
+#include "dataplane/main/instance_lock.h"
+#include "dataplane/main/link_book.h"
+#include "dataplane/main/notify.h"
+#include "dataplane/main/port_set.h"
+#include "dataplane/main/rollout.h"
+#include "dataplane/main/state_region.h"
+#include "dataplane/main/tables_region.h"
+#include "dataplane/neighbours/neighbours.h"
+#include "dataplane/worker.h"
+#include "src/base/clock.h"
+#include "src/config/desired_state.h"
+#include "src/shm/generation.h"
+
+namespace shunt::dataplane {
+
+class DataPlane {
+  public:
+    // Takes the run directory and the interfaces, and starts DPDK. Once per process: DPDK is never given back. The
+    // signals TERM and INT are blocked from here on.
+    static Result<std::unique_ptr<DataPlane>> start(const config::Dataplane& settings, const std::string& directory);
+
+    // Serves until TERM or INT.
+    Status run();
+
+    DataPlane(const DataPlane&) = delete;
+    DataPlane& operator=(const DataPlane&) = delete;
+    ~DataPlane();
+
+  private:
+    using DpdkWorker = Worker<DpdkPort, MonotonicClock>;
+    struct Running {
+        std::vector<DpdkPort> ports;
+        std::unique_ptr<DpdkWorker> worker;
+        std::function<void()> loop;
+    };
+
+    DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock, PortSet ports,
+              StateRegion state);
+
+    Status start_dpdk();
+    Status start_neighbours();
+    Status launch_workers();
+    void stop_workers();
+
+    // One turn of the main thread.
+    void turn(Instant now);
+    void wait_for_work();
+    void look_for_tables();
+    Status use_tables();
+    void take_newest(Instant now);
+    void tell_refusals();
+    void roll_out(Instant now);
+    void keep_links(Instant now);
+    void keep_house(Instant now);
+    void report(const Status& status);
+
+    config::Dataplane settings_;
+    InstanceLock lock_;
+    ReadyFile ready_;
+    PortSet ports_;
+    StateRegion region_;
+    shm::State state_;
+    TablesRegion tables_region_;
+    dpdk::Cores cores_{};
+    std::vector<dpdk::PacketPool> pools_{};
+    std::optional<LinkBook> links_{};
+    std::optional<Neighbours> neighbours_{};
+    std::optional<shm::Acceptor> acceptor_{};
+    Rollout rollout_{};
+    shm::Tables tables_{};  // as accepted last
+
+    MonotonicClock clock_{};
+    std::vector<std::unique_ptr<Running>> workers_{};
+    std::atomic<bool> stop_workers_{false};
+    bool stop_{false};
+    Status failure_{Done{}};
+    int signals_{-1};
+    bool neighbours_spoke_{true};
+    Instant next_links_{}, next_house_{}, next_follow_{};
+    std::optional<Generation> to_follow_{};  // passed by all workers, not yet by the steering programs
+    std::string last_report_{};
+    std::uint64_t last_refused_{};
+    bool replacement_told_{false};
+};
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,227 @@
+#include "dataplane/main/port_set.h"
+
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "dataplane/xdp/descriptor.h"
+
+namespace shunt::dataplane {
+namespace {
+
+// One page of the kernel's, less the headers DPDK and XDP put in front of a packet.
+constexpr std::uint32_t largest_af_xdp_mtu = 3502;
+
+Error about(const config::Port& port, Error error) {
+    error.message = "port " + port.name + ": " + error.message;
+    return error;
+}
+
+Status about(const config::Port& port, const Status& status) {
+    if (status) return Done{};
+    return about(port, status.error());
+}
+
+template <std::size_t N>
+void write_text(std::array<char, N>& field, const std::string& text) {
+    field = {};
+    text.copy(field.data(), N - 1);
+}
+
+bool is_running(const std::string& device) {
+    const xdp::Descriptor socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    device.copy(request.ifr_name, sizeof request.ifr_name - 1);
+    return ::ioctl(socket.get(), SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING) != 0;
+}
+
+}  // namespace
+
+Result<PortSet::OpenPort> PortSet::check(const config::Port& settings, std::uint16_t workers) {
+    OpenPort port{.settings = settings};
+    if (std::holds_alternative<config::CapturePort>(settings.kind)) {
+        return Error{
+            .message = "port " + settings.name + " is a pair of capture files, which this program does not serve",
+            .remedy = "use `shunt replay` for capture files"};
+    }
+    const auto* af_xdp = std::get_if<config::AfXdpPort>(&settings.kind);
+    if (af_xdp == nullptr) return port;
+    auto interface = xdp::find_interface(af_xdp->device);
+    if (!interface) return about(settings, interface.error());
+    if (const auto enough = xdp::require_queues(*interface, workers); !enough) return about(settings, enough.error());
+    if (interface->mtu > largest_af_xdp_mtu) {
+        return Error{.message = "port " + settings.name + ": interface " + interface->name + " has an MTU of " +
+                                std::to_string(interface->mtu) + ", and AF_XDP takes at most " +
+                                std::to_string(largest_af_xdp_mtu),
+                     .remedy = "ip link set dev " + interface->name + " mtu 1500"};
+    }
+    port.interface = *interface;
+    return port;
+}
+
+Status PortSet::steer(OpenPort& port) {
+    const auto& af_xdp = std::get<config::AfXdpPort>(port.settings.kind);
+    if (auto done = xdp::prepare_offloads(*port.interface); !done) return done;
+    auto steering = xdp::Steering::attach(*port.interface, af_xdp.generic ? xdp::Mode::generic : xdp::Mode::native);
+    if (!steering) return steering.error();
+    port.steering = *std::move(steering);
+    return port.steering->set_port(port.interface->mac, port.settings.virtual_mac);
+}
+
+Result<PortSet> PortSet::claim(const config::Dataplane& settings) {
+    PortSet set;
+    for (const auto& wanted : settings.ports) {
+        auto port = check(wanted, settings.workers);
+        if (!port) return port.error();
+        set.ports_.push_back(*std::move(port));
+    }
+    for (auto& port : set.ports_) {
+        if (!port.interface) continue;
+        if (const auto done = steer(port); !done) return about(port.settings, done.error());
+    }
+    return set;
+}
+
+Status PortSet::detach(const config::Dataplane& settings) {
+    for (const auto& port : settings.ports) {
+        const auto* af_xdp = std::get_if<config::AfXdpPort>(&port.kind);
+        if (af_xdp == nullptr) continue;
+        const auto interface = xdp::find_interface(af_xdp->device);
+        if (!interface) return about(port, interface.error());
+        if (const auto done = xdp::Steering::detach(*interface); !done) return about(port, done);
+    }
+    return Done{};
+}
+
+dpdk::PoolSize PortSet::pool_size() const noexcept {
+    std::uint32_t mtu = 1500;
+    for (const auto& port : ports_) {
+        if (port.interface) mtu = std::max(mtu, port.interface->mtu);
+    }
+    return dpdk::pool_size(static_cast<std::uint32_t>(ports_.size()), ring_descriptors, mtu);
+}
+
+Status PortSet::open(const std::vector<dpdk::PacketPool>& pools) {
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        OpenPort& port = ports_[i];
+        const auto opened = port.interface ? open_af_xdp(port, i, pools) : open_vdev(port, pools);
+        if (!opened) return about(port.settings, opened);
+    }
+    return Done{};
+}
+
+// The driver believes in combined channels only, which a veth does not have: one device per queue works everywhere.
+Status PortSet::open_af_xdp(OpenPort& port, std::size_t index, const std::vector<dpdk::PacketPool>& pools) {
+    for (std::size_t queue = 0; queue < pools.size(); ++queue) {
+        const std::string name = "net_af_xdp_" + std::to_string(index) + "_" + std::to_string(queue);
+        auto device = dpdk::Device::add(
+            name, "iface=" + port.interface->name + ",queue_count=1,start_queue=" + std::to_string(queue));
+        if (!device) return device.error();
+        if (auto started = device->start(pools[queue], ring_descriptors); !started) return started;
+        port.devices.push_back(*std::move(device));
+    }
+    return Done{};
+}
+
+Status PortSet::open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) {
+    const std::string& all = std::get<config::VdevPort>(port.settings.kind).arguments;
+    const std::size_t comma = all.find(',');
+    auto device = dpdk::Device::add(all.substr(0, comma), comma == std::string::npos ? "" : all.substr(comma + 1));
+    if (!device) return device.error();
+    if (auto started = device->start(pools, ring_descriptors); !started) return started;
+    port.devices.push_back(*std::move(device));
+    return Done{};
+}
+
+std::vector<DpdkPort> PortSet::queues_of(WorkerIndex worker) const {
+    std::vector<DpdkPort> queues;
+    for (const auto& port : ports_) {
+        const auto& device = port.devices[port.interface ? worker.value : 0];
+        queues.emplace_back(device.id(), port.interface ? std::uint16_t{0} : worker.value, device.mac());
+    }
+    return queues;
+}
+
+std::vector<int> PortSet::interfaces() const {
+    std::vector<int> all;
+    for (const auto& port : ports_) all.push_back(port.interface ? port.interface->index : 0);
+    return all;
+}
+
+void PortSet::close() noexcept {
+    for (auto& port : ports_) {
+        if (port.interface) continue;
+        for (auto& device : port.devices) device.close();
+    }
+}
+
+Status PortSet::follow(const shm::Tables& tables) {
+    const SteeringView view = steering_view(tables);
+    for (auto& port : ports_) {
+        if (!port.steering) continue;
+        auto done = port.steering->set_local_addresses(view.local_addresses);
+        if (done) done = port.steering->admit(view.endpoints);
+        if (done) done = port.steering->retire(view.endpoints);
+        if (!done) return about(port.settings, done);
+    }
+    return Done{};
+}
+
+void PortSet::describe(const shm::State& state) {
+    state.header().port_count.store(static_cast<std::uint32_t>(ports_.size()), std::memory_order_relaxed);
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        OpenPort& port = ports_[i];
+        shm::PortBlock& block = state.ports()[i];
+        write_text(block.name, port.settings.name);
+        write_text(block.device, port.interface ? port.interface->name : "");
+        block.mac = port.devices.front().mac();
+        block.mtu = port.interface ? static_cast<std::uint16_t>(port.interface->mtu) : port.devices.front().mtu();
+        block.interface_index = port.interface ? static_cast<std::uint32_t>(port.interface->index) : 0;
+        port.received_before = 0;
+        for (const auto& worker : state.workers()) port.received_before += worker.ports[i].received.read();
+    }
+}
+
+Status PortSet::count(const shm::State& state) const {
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        const OpenPort& port = ports_[i];
+        shm::PortBlock& block = state.ports()[i];
+        dpdk::DeviceCounters sum;
+        for (const auto& device : port.devices) {
+            const dpdk::DeviceCounters counters = device.counters();
+            sum.received += counters.received;
+            sum.missed += counters.missed;
+        }
+        block.driver_received.set(port.received_before + sum.received);
+        block.driver_missed.set(sum.missed);
+        block.link_up.store(port.interface ? is_running(port.interface->name) : port.devices.front().link_up(),
+                            std::memory_order_relaxed);
+        if (!port.steering) continue;
+        const auto steered = port.steering->counters();
+        if (!steered) return about(port.settings, steered.error());
+        block.steered.set(steered->redirected());
+        block.steered_unattached.set(steered->dropped());
+    }
+    return Done{};
+}
+
+SteeringView steering_view(const shm::Tables& tables) {
+    SteeringView view;
+    const auto is_endpoint = [](const shm::EndpointSlot& slot) { return slot.protocol != shm::any_protocol; };
+    const auto endpoint = [](const shm::EndpointSlot& slot) {
+        return Endpoint{slot.address, slot.port, slot.protocol};
+    };
+    tables.listener_map.for_each([&](const shm::EndpointSlot& slot) {
+        if (is_endpoint(slot)) view.endpoints.listeners.push_back(endpoint(slot));
+    });
+    tables.source_map.for_each([&](const shm::EndpointSlot& slot) {
+        if (is_endpoint(slot)) view.endpoints.backends.push_back(endpoint(slot));
+    });
+    tables.local_map.for_each([&](const shm::EndpointSlot& slot) { view.local_addresses.push_back(slot.address); });
+    return view;
+}
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,74 @@
+// The ports of the configuration, opened: kernel interfaces checked, locked and steered, DPDK devices started.
+//
+// In two halves, because everything that can be refused is refused before DPDK touches an interface: its failed start
+// would detach the steering program of whoever serves it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dataplane/dpdk/device.h"
+#include "dataplane/ports/dpdk_port.h"
+#include "dataplane/xdp/steering.h"
+#include "src/base/result.h"
+#include "src/config/desired_state.h"
+#include "src/shm/state.h"
+#include "src/shm/tables.h"
+
+namespace shunt::dataplane {
+
+constexpr std::uint16_t ring_descriptors = 2048;
+
+class PortSet {
+  public:
+    // First half. Takes the interfaces: nobody else can serve them until we die.
+    static Result<PortSet> claim(const config::Dataplane& settings);
+    // Takes our program off the interfaces. Refused while a data plane serves one.
+    static Status detach(const config::Dataplane& settings);
+
+    // What the pool of one worker must hold.
+    dpdk::PoolSize pool_size() const noexcept;
+
+    // Second half, with one pool per worker.
+    Status open(const std::vector<dpdk::PacketPool>& pools);
+    // The queues of one worker, by PortIndex.
+    std::vector<DpdkPort> queues_of(WorkerIndex worker) const;
+    // The kernel's index of the interface under each port; 0: there is none.
+    std::vector<int> interfaces() const;
+    // Gives up what may be given up; af_xdp devices stay as they are.
+    void close() noexcept;
+
+    // Has the steering programs let through what this generation serves, and nothing else. Every worker has passed it.
+    Status follow(const shm::Tables& tables);
+
+    // The port blocks: once at the start, and what changes every now and then.
+    void describe(const shm::State& state);
+    Status count(const shm::State& state) const;
+
+  private:
+    struct OpenPort {
+        config::Port settings;
+        std::optional<xdp::Interface> interface {};  // of af_xdp
+        std::optional<xdp::Steering> steering{};
+        std::vector<dpdk::Device> devices{};  // one per worker for af_xdp, else one
+        std::uint64_t received_before{};      // by predecessors
+    };
+
+    static Result<OpenPort> check(const config::Port& settings, std::uint16_t workers);
+    static Status steer(OpenPort& port);
+    static Status open_af_xdp(OpenPort& port, std::size_t index, const std::vector<dpdk::PacketPool>& pools);
+    static Status open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools);
+
+    std::vector<OpenPort> ports_;
+};
+
+// What a generation wants of steering.
+struct SteeringView {
+    xdp::SteeringSet endpoints;
+    std::vector<IpAddress> local_addresses;
+};
+SteeringView steering_view(const shm::Tables& tables);
+
+}  // namespace shunt::dataplane
