@@ -1,0 +1,44 @@
+// The words of closed lists in the configuration: those known, and those whose feature is not built yet.
+#pragma once
+
+#include <array>
+
+#include "src/config/values.h"
+
+namespace shunt::config {
+
+inline constexpr std::array<Word<Idle>, 2> idle_words{{{"poll", Idle::poll}, {"sleep", Idle::sleep}}};
+inline constexpr std::array<std::string_view, 1> later_idle{"interrupt"};
+inline constexpr std::array<Word<ForwardingMode>, 1> mode_words{{{"nat", ForwardingMode::nat}}};
+inline constexpr std::array<std::string_view, 7> later_modes{"full-nat", "direct", "l3dsr", "ipip",
+                                                             "gre",      "gue",    "vxlan"};
+inline constexpr std::array<Word<Scheduler>, 1> scheduler_words{{{"maglev", Scheduler::maglev}}};
+inline constexpr std::array<std::string_view, 9> later_schedulers{"maglev-bounded",
+                                                                  "ring",
+                                                                  "source-hash",
+                                                                  "round-robin",
+                                                                  "weighted-round-robin",
+                                                                  "least-connections",
+                                                                  "weighted-least-connections",
+                                                                  "power-of-two",
+                                                                  "random"};
+inline constexpr std::array<Word<OnNoBackend>, 1> no_backend_words{{{"drop", OnNoBackend::drop}}};
+inline constexpr std::array<std::string_view, 2> later_no_backend{"reset", "sorry"};
+inline constexpr std::array<Word<CheckType>, 2> check_words{{{"tcp", CheckType::tcp}, {"http", CheckType::http}}};
+inline constexpr std::array<std::string_view, 7> later_checks{"https", "udp", "dns", "icmp", "grpc", "exec", "agent"};
+inline constexpr std::array<Word<BackendState>, 3> state_words{
+    {{"ready", BackendState::ready}, {"drain", BackendState::drain}, {"maint", BackendState::maint}}};
+inline constexpr std::array<Word<bool>, 2> xdp_words{{{"native", false}, {"generic", true}}};
+
+// Choices with one answer so far; their keys are accepted, so that a file may say what is done.
+struct Fixed {
+    bool operator==(const Fixed&) const = default;
+};
+inline constexpr std::array<Word<Fixed>, 1> affinity_words{{{"5-tuple", {}}}};
+inline constexpr std::array<std::string_view, 2> later_affinities{"source", "source-port"};
+inline constexpr std::array<Word<Fixed>, 1> backends_from_words{{{"file", {}}}};
+inline constexpr std::array<std::string_view, 1> later_backends_from{"api"};
+inline constexpr std::array<Word<Fixed>, 1> via_words{{{"direct", {}}}};
+inline constexpr std::array<std::string_view, 1> later_via{"datapath"};
+
+}  // namespace shunt::config

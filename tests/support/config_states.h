@@ -1,0 +1,12 @@
+// Desired states for tests: any that could be read from a file.
+#pragma once
+
+#include "src/base/random.h"
+#include "src/config/desired_state.h"
+
+namespace shunt::config::test {
+
+// Values are drawn one by one: the whole need not be valid.
+DesiredState random_state(Random& random);
+
+}  // namespace shunt::config::test
