@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <string_view>
 #include <type_traits>
-#include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include "dataplane/xdp/descriptor.h"
 #include "dataplane/xdp/program.h"
@@ -29,25 +29,36 @@ struct SetKey {
         return result;
     }
     friend bool operator==(const SetKey&, const SetKey&) noexcept = default;
-};
-
-struct SetKeyHash {
-    std::size_t operator()(const SetKey& key) const noexcept {
-        return std::hash<std::string_view>()({reinterpret_cast<const char*>(key.bytes.data()), key.bytes.size()});
+    friend bool operator<(const SetKey& a, const SetKey& b) noexcept {
+        return std::memcmp(a.bytes.data(), b.bytes.data(), sizeof a.bytes) < 0;
     }
 };
 
-using SetKeys = std::unordered_set<SetKey, SetKeyHash>;
+// Sorted, each once: a million keys are compared with a million others in one pass.
+class SetKeys {
+  public:
+    SetKeys() = default;
+    explicit SetKeys(std::vector<SetKey> keys);
+
+    const std::vector<SetKey>& sorted() const noexcept { return keys_; }
+
+    SetKeys without(const SetKeys& others) const;
+    void add(const SetKeys& others);
+
+  private:
+    std::vector<SetKey> keys_;
+};
 
 class KernelSet {
   public:
     // Reads what the map holds already.
     static Result<KernelSet> open(const Interface& interface, const Program& program, const std::string& map);
 
-    Status add(const SetKey& key);
-    // Removes every key that is not wanted.
+    // After an error, what was done before it is done.
+    Status add(const SetKeys& wanted);
     Status keep_only(const SetKeys& wanted);
-    const SetKeys& keys() const noexcept { return keys_; }
+
+    std::size_t size() const noexcept { return keys_.sorted().size(); }
 
   private:
     KernelSet(std::string name, Descriptor map) : name_(std::move(name)), map_(std::move(map)) {}

@@ -3,6 +3,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -28,38 +29,34 @@ SetKey key_of(const MacAddress& mac) {
 
 template <class Range>
 SetKeys keys_of(const Range& range) {
-    SetKeys keys;
-    for (const auto& element : range) keys.insert(key_of(element));
-    return keys;
+    std::vector<SetKey> keys;
+    keys.reserve(range.size());
+    for (const auto& element : range) keys.push_back(key_of(element));
+    return SetKeys(std::move(keys));
 }
 
-Status add_all(KernelSet& set, const SetKeys& keys) {
-    for (const auto& key : keys) {
-        if (auto done = set.add(key); !done) return done;
-    }
-    return Done{};
+SetKeys addresses_of(const std::vector<Endpoint>& endpoints) {
+    std::vector<SetKey> keys;
+    keys.reserve(endpoints.size());
+    for (const auto& endpoint : endpoints) keys.push_back(key_of(endpoint.address));
+    return SetKeys(std::move(keys));
 }
 
 // New ones first: there is no moment at which an address that stays is missing.
 Status replace(KernelSet& set, const SetKeys& wanted) {
-    if (auto done = add_all(set, wanted); !done) return done;
+    if (auto done = set.add(wanted); !done) return done;
     return set.keep_only(wanted);
 }
 
 // Endpoints and, beside them, their addresses: for packets that show no ports.
 Status add_endpoints(KernelSet& endpoints, KernelSet& addresses, const std::vector<Endpoint>& wanted) {
-    for (const auto& endpoint : wanted) {
-        if (auto done = endpoints.add(key_of(endpoint)); !done) return done;
-        if (auto done = addresses.add(key_of(endpoint.address)); !done) return done;
-    }
-    return Done{};
+    if (auto done = endpoints.add(keys_of(wanted)); !done) return done;
+    return addresses.add(addresses_of(wanted));
 }
 
 Status keep_endpoints(KernelSet& endpoints, KernelSet& addresses, const std::vector<Endpoint>& wanted) {
     if (auto done = endpoints.keep_only(keys_of(wanted)); !done) return done;
-    SetKeys wanted_addresses;
-    for (const auto& endpoint : wanted) wanted_addresses.insert(key_of(endpoint.address));
-    return addresses.keep_only(wanted_addresses);
+    return addresses.keep_only(addresses_of(wanted));
 }
 
 }  // namespace
@@ -99,7 +96,7 @@ Status Steering::detach(const Interface& interface) {
 
 Status Steering::set_port(const MacAddress& mac, std::span<const MacAddress> virtual_macs) {
     SetKeys wanted = keys_of(virtual_macs);
-    wanted.insert(key_of(mac));
+    wanted.add(keys_of(std::array{mac}));
     return replace(sets_.port_macs, wanted);
 }
 
