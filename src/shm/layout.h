@@ -201,7 +201,7 @@ struct FlowTimeouts {
 
 // A listener: one (VIP address, port, protocol). Two lines: the first is for choosing and forwarding, the second for
 // what happens less often.
-struct alignas(cache_line_bytes) ListenerRecord {
+struct alignas(2 * cache_line_bytes) ListenerRecord {
     static constexpr std::uint8_t flows_on = 1;
     static constexpr std::uint8_t direct_access = 2;
 
@@ -236,7 +236,7 @@ struct alignas(cache_line_bytes) SourceRecord {
 };
 static_assert(sizeof(SourceRecord) == cache_line_bytes);
 
-struct alignas(cache_line_bytes) ServiceRecord {
+struct alignas(2 * cache_line_bytes) ServiceRecord {
     std::array<char, 64> name;  // padded with NUL; an empty name: the index is free
     std::uint32_t table_size;
     ForwardingMode mode;

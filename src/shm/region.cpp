@@ -120,6 +120,13 @@ std::uint64_t Region::file_bytes() const noexcept {
     return static_cast<std::uint64_t>(status.st_size);
 }
 
+bool Region::at_its_path() const noexcept {
+    struct stat mapped {};
+    struct stat named {};
+    return file_ >= 0 && fstat(file_, &mapped) == 0 && stat(path_.c_str(), &named) == 0 &&
+           mapped.st_dev == named.st_dev && mapped.st_ino == named.st_ino;
+}
+
 Status Region::grow(std::uint64_t bytes) {
     const std::uint64_t wanted = round_up(bytes, page_);
     if (wanted > reserved_) {

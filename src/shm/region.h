@@ -39,6 +39,8 @@ class Region {
     }
     std::uint64_t reserved() const noexcept { return reserved_; }
     std::uint64_t file_bytes() const noexcept;  // as the file is now
+    // Does the path still lead to the file that is mapped? Not after a rename over it, or over a symbolic link to it.
+    bool at_its_path() const noexcept;
     const std::string& path() const noexcept { return path_; }
 
     // Allocates the file up to `bytes`; what was mapped stays where it is.

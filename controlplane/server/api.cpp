@@ -1,0 +1,502 @@
+#include "controlplane/server/api.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "src/api/error.h"
+#include "src/api/live.h"
+#include "src/config/json.h"
+#include "src/config/toml.h"
+#include "src/config/validate.h"
+
+namespace shunt::controlplane {
+namespace {
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+std::string_view title_of(unsigned status) {
+    switch (status) {
+        case 400:
+            return "Bad Request";
+        case 403:
+            return "Forbidden";
+        case 404:
+            return "Not Found";
+        case 405:
+            return "Method Not Allowed";
+        case 412:
+            return "Precondition Failed";
+        case 413:
+            return "Content Too Large";
+        case 422:
+            return "Unprocessable Content";
+        case 431:
+            return "Request Header Fields Too Large";
+        case 507:
+            return "Insufficient Storage";
+        default:
+            return "Error";
+    }
+}
+
+HttpResponse problem(unsigned status, const Error& error) {
+    const Json json{{"type", "about:blank"},
+                    {"title", title_of(status)},
+                    {"status", status},
+                    {"detail", error.text()},
+                    {"pointer", error.pointer.empty() ? Json(nullptr) : Json(error.pointer)},
+                    {"error", api::to_json(error)}};
+    return {.status = status, .body = dump(json), .content_type = "application/problem+json"};
+}
+
+// A number of the query, digits only.
+std::optional<std::uint64_t> number(std::string_view text) {
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+// What is left of a pointer into the whole document below a place like "/service/*"; empty if it leads elsewhere.
+std::string within(std::string_view place, std::string_view pointer) {
+    while (!place.empty()) {
+        const auto piece = place.substr(1, place.find('/', 1) - 1);
+        const auto end = std::min(pointer.find('/', 1), pointer.size());
+        if (pointer.empty() || (piece != "*" && piece != pointer.substr(1, end - 1))) return {};
+        place.remove_prefix(piece.size() + 1);
+        pointer.remove_prefix(end);
+    }
+    return std::string(pointer);
+}
+
+// One request on its way: what its path names, and how to answer it.
+struct Call {
+    Core& core;
+    Documents documents;
+    const HttpRequest& request;
+    const HttpReply& reply;
+    std::vector<std::string> names{};  // what the pattern's stars stand for
+    WriteOptions options{};
+
+    void answer(const Json& json) const {
+        reply({.body = dump(json), .etag = "\"" + std::to_string(core.wanted().revision) + "\""});
+    }
+    void refuse(unsigned status, const Error& error) const { reply(problem(status, error)); }
+
+    // Null, and the request answered, if there is no such thing.
+    const config::Service* service() const {
+        const auto* found = find_service(core.wanted().desired, names[0]);
+        if (found == nullptr) refuse(404, {.message = "there is no service \"" + names[0] + "\""});
+        return found;
+    }
+    const config::Backend* backend(const config::Service& service) const {
+        const auto found = find_backend(service, names[1]);
+        if (found) return *found;
+        refuse(404, found.error());
+        return nullptr;
+    }
+    // The body, an object; `allowed` empty: whoever reads it says which fields there are.
+    std::optional<Json> body(std::span<const std::string_view> allowed = {}) const {
+        auto json =
+            request.body.empty() && !allowed.empty() ? Result<Json>(Json::object()) : config::parse_json(request.body);
+        if (!json) {
+            refuse(400, json.error());
+            return std::nullopt;
+        }
+        if (!json->is_object()) {
+            refuse(422, {.message = "the body must be a JSON object"});
+            return std::nullopt;
+        }
+        for (const auto& [key, value] : json->items()) {
+            if (allowed.empty() || std::find(allowed.begin(), allowed.end(), key) != allowed.end()) continue;
+            refuse(422, {.message = "unknown field \"" + key + "\"", .key = key, .pointer = "/" + key});
+            return std::nullopt;
+        }
+        return std::move(*json);
+    }
+
+    // `body_at`: where in the whole document the body stands, as a pattern of a JSON pointer.
+    void submit(const Request& wanted, std::string_view body_at = {}) const {
+        const auto answered = [reply = reply, body_at](Answer outcome) {
+            if (const auto* rejection = std::get_if<Rejection>(&outcome)) {
+                using Why = Rejection::Why;
+                const unsigned status = rejection->why == Why::stale ? 412 : rejection->why == Why::storage ? 507 : 422;
+                Error error = rejection->error;
+                error.pointer = within(body_at, error.pointer);
+                return reply(problem(status, error));
+            }
+            const auto& change = std::get<ChangeReply>(outcome);
+            reply({.body = dump(to_json(change)), .etag = "\"" + std::to_string(change.revision) + "\""});
+        };
+        core.request(wanted, options, documents.now, answered);
+    }
+};
+
+// ------------------------------------------------------------------------------------------------ reads
+
+void get_service(Call& call) {
+    if (const auto* service = call.service()) call.answer(call.documents.service(*service));
+}
+
+void get_backends(Call& call) {
+    if (const auto* service = call.service()) call.answer(call.documents.backends(*service));
+}
+
+void get_backend(Call& call) {
+    const auto* service = call.service();
+    const auto* backend = service == nullptr ? nullptr : call.backend(*service);
+    if (backend != nullptr) call.answer(call.documents.backend(*service, *backend));
+}
+
+void get_table(Call& call) {
+    const auto* service = call.service();
+    if (service == nullptr) return;
+    const bool has_v4 = std::any_of(service->vips.begin(), service->vips.end(),
+                                    [](const Endpoint& vip) { return vip.address.is_v4(); });
+    const auto asked = call.request.query.find("family");
+    const std::string family = asked != call.request.query.end() ? asked->second : (has_v4 ? "4" : "6");
+    if (family != "4" && family != "6") return call.refuse(400, {.message = "family is 4 or 6"});
+    const auto table =
+        api::live_table(call.documents.tables, service->name, family == "4" ? Family::ipv4 : Family::ipv6);
+    if (!table) return call.refuse(404, table.error());
+    call.answer(*table);
+}
+
+void get_drops(Call& call) {
+    const auto all = call.request.query.find("all");
+    call.answer(call.documents.drops(all != call.request.query.end() && all->second != "0"));
+}
+
+void get_events(Call& call) {
+    const auto since = call.request.query.find("since");
+    const auto id = since == call.request.query.end() ? std::optional<std::uint64_t>(0) : number(since->second);
+    if (!id) return call.refuse(400, {.message = "since is the id of an event, a number"});
+    call.answer(call.documents.events(*id));
+}
+
+// ------------------------------------------------------------------------------------------------ services and
+// backends
+
+// Where the body leaves the name out, the path has it; where both name it, they agree.
+bool name_from_path(const Call& call, Json& json, const char* field, const Json& name) {
+    if (!json.contains(field)) json[field] = name;
+    if (json[field] == name) return true;
+    call.refuse(
+        422, {.message = std::string("\"") + field + "\" differs from the path", .pointer = std::string("/") + field});
+    return false;
+}
+
+void submit_service(Call& call, Json json) {
+    if (!name_from_path(call, json, "name", call.names[0])) return;
+    auto service = config::service_from_json(json);
+    if (!service) return call.refuse(422, service.error());
+    call.submit(PutService{std::move(*service)}, "/service/*");
+}
+
+void put_service(Call& call) {
+    if (auto json = call.body()) submit_service(call, std::move(*json));
+}
+
+void patch_service(Call& call) {
+    const auto* service = call.service();
+    const auto patch = service == nullptr ? std::nullopt : call.body();
+    if (!patch) return;
+    Json json = config::to_json(*service);
+    json.merge_patch(*patch);
+    submit_service(call, std::move(json));
+}
+
+void delete_service(Call& call) {
+    if (const auto* service = call.service()) call.submit(DeleteService{service->name});
+}
+
+void submit_backend(Call& call, Json json, const IpAddress& address, std::uint16_t port) {
+    if (!name_from_path(call, json, "address", address.text())) return;
+    if (port != 0 && !name_from_path(call, json, "port", port)) return;
+    auto backend = config::backend_from_json(json);
+    if (!backend) return call.refuse(422, backend.error());
+    call.submit(PutBackend{call.names[0], std::move(*backend)}, "/service/*/backend/*");
+}
+
+void put_backend(Call& call) {
+    if (call.service() == nullptr) return;
+    const auto address = IpAddress::parse(call.names[1]);
+    const auto with_port = parse_address_and_port(call.names[1]);
+    if (!address && !with_port) return call.refuse(422, {.message = "\"" + call.names[1] + "\" is no address"});
+    auto json = call.body();
+    if (!json) return;
+    submit_backend(call, std::move(*json), address ? *address : with_port->address,
+                   address ? std::uint16_t{0} : with_port->port);
+}
+
+void patch_backend(Call& call) {
+    const auto* service = call.service();
+    const auto* backend = service == nullptr ? nullptr : call.backend(*service);
+    const auto patch = backend == nullptr ? std::nullopt : call.body();
+    if (!patch) return;
+    Json json = config::to_json(*backend);
+    json.merge_patch(*patch);
+    submit_backend(call, std::move(json), backend->address, backend->port);
+}
+
+void delete_backend(Call& call) {
+    const auto* service = call.service();
+    const auto* backend = service == nullptr ? nullptr : call.backend(*service);
+    if (backend != nullptr) call.submit(DeleteBackend{service->name, backend->key()});
+}
+
+// ------------------------------------------------------------------------------------------------ overrides
+
+constexpr std::uint32_t max_weight = 1000;
+constexpr std::int64_t max_for_ms = std::int64_t{366} * 24 * 3600 * 1000;
+
+// The fields every override may have; false if the request was answered.
+bool read_override(Call& call, const Json& json, Override& into) {
+    const auto refuse = [&](const std::string& field, const std::string& sentence) {
+        call.refuse(422, {.message = "\"" + field + "\" " + sentence, .key = field, .pointer = "/" + field});
+        return false;
+    };
+    if (json.contains("reason")) {
+        if (!json["reason"].is_string()) return refuse("reason", "is a text");
+        into.reason = json["reason"];
+        if (into.reason.size() > 1000) return refuse("reason", "is longer than 1,000 bytes");
+    }
+    if (json.contains("for_ms") && !json["for_ms"].is_null()) {
+        const auto& span = json["for_ms"];
+        if (!span.is_number_integer() || span < 1 || span > max_for_ms) {
+            return refuse("for_ms", "is a number of milliseconds, up to a year");
+        }
+        into.expires = call.documents.now.instant + Duration::milliseconds(span);
+    }
+    if (into.kind != OverrideKind::weight) return true;
+    if (!json.contains("weight") || !json["weight"].is_number_integer() || json["weight"] < 0 ||
+        json["weight"] > max_weight) {
+        return refuse("weight", "is a number from 0 to 1000");
+    }
+    into.weight = json["weight"];
+    return true;
+}
+
+void post_override(Call& call, std::string_view verb) {
+    static constexpr std::array<std::string_view, 3> fields{"reason", "for_ms", "weight"};
+    const bool weight = verb == "weight";
+    const auto* service = call.service();
+    const auto* backend = service == nullptr ? nullptr : call.backend(*service);
+    const auto json = backend == nullptr ? std::nullopt : call.body(std::span(fields).first(weight ? 3 : 2));
+    if (!json) return;
+    Override added{.service = service->name,
+                   .backend = backend->key(),
+                   .kind = weight ? OverrideKind::weight : OverrideKind::state,
+                   .owner = call.options.who,
+                   .made_unix_ms = call.documents.now.unix_ms};
+    if (!weight) added.state = parse_backend_state(verb).value();
+    if (read_override(call, *json, added)) call.submit(SetOverride{std::move(added)});
+}
+
+// "198.18.2.11:443:drain": what comes after the last colon is the verb.
+void post_backend(Call& call) {
+    std::string& name = call.names[1];
+    const auto colon = name.rfind(':');
+    const std::string verb = colon == std::string::npos ? "" : name.substr(colon + 1);
+    if (verb != "drain" && verb != "maint" && verb != "ready" && verb != "weight") {
+        return call.refuse(404, {.message = "POST takes a backend followed by :drain, :maint, :ready or :weight"});
+    }
+    name.resize(colon);
+    post_override(call, verb);
+}
+
+void delete_override(Call& call) {
+    const auto& all = call.core.wanted().overrides;
+    const std::string& id = call.names[0];
+    const bool there = id == "all" || std::any_of(all.begin(), all.end(), [&](const auto& o) { return o.id() == id; });
+    if (!there) return call.refuse(404, {.message = "there is no override \"" + id + "\""});
+    call.submit(ClearOverride{id});
+}
+
+// ------------------------------------------------------------------------------------------------ the whole document
+
+// Nothing if the request was answered.
+std::optional<ApplyConfig> read_config(Call& call) {
+    static constexpr std::array<std::string_view, 3> fields{"toml", "file", "config"};
+    const auto json = call.body(fields);
+    if (!json) return std::nullopt;
+    const auto refuse = [&](const char* sentence) {
+        call.refuse(422, {.message = sentence});
+        return std::nullopt;
+    };
+    if (json->contains("toml") == json->contains("config")) return refuse("the body has either \"toml\" or \"config\"");
+    const bool toml = json->contains("toml");
+    if (toml && !(*json)["toml"].is_string()) return refuse("\"toml\" is a text");
+    if (json->contains("file") && !(*json)["file"].is_string()) return refuse("\"file\" is a text");
+    const std::string text = toml ? (*json)["toml"].get<std::string>() : std::string{};
+    config::Positions positions;
+    auto state = toml ? config::parse_toml(text, json->value("file", "request"), &positions)
+                      : config::from_json((*json)["config"]);
+    const Status sound = state ? config::validate(*state, positions) : Status(state.error());
+    if (sound) return ApplyConfig{std::move(*state), Origin::api, toml ? std::optional(text_hash(text)) : std::nullopt};
+    Error error = sound.error();
+    error.pointer = toml ? "" : "/config" + error.pointer;
+    call.refuse(422, error);
+    return std::nullopt;
+}
+
+void post_apply(Call& call) {
+    if (auto applied = read_config(call)) call.submit(std::move(*applied));
+}
+
+void post_diff(Call& call) {
+    call.options.dry_run = true;
+    post_apply(call);
+}
+
+void post_check(Call& call) {
+    auto applied = read_config(call);
+    if (!applied) return;
+    call.options = {.dry_run = true};
+    const auto answered = [&call](const Answer& outcome) {
+        if (const auto* rejection = std::get_if<Rejection>(&outcome)) return call.refuse(422, rejection->error);
+        call.answer({{"valid", true}, {"warnings", std::get<ChangeReply>(outcome).warnings}});
+    };
+    call.core.request(std::move(*applied), call.options, call.documents.now, answered);
+}
+
+// ------------------------------------------------------------------------------------------------ which is which
+
+enum class Access : std::uint8_t { read, write, preview };  // a preview has a body and changes nothing
+
+struct Resource {
+    std::string_view method;
+    std::string_view pattern;  // below /v1/; a star stands for one segment
+    Access access;
+    void (*action)(Call&);
+    std::string_view parameter{};  // of a read: the one it takes
+};
+
+constexpr auto status_of = [](Call& call) { call.answer(call.documents.status()); };
+constexpr auto services_of = [](Call& call) { call.answer(call.documents.services()); };
+constexpr auto overrides_of = [](Call& call) { call.answer(call.documents.overrides()); };
+constexpr auto workers_of = [](Call& call) { call.answer(call.documents.workers()); };
+constexpr auto ports_of = [](Call& call) { call.answer(call.documents.ports()); };
+constexpr auto config_of = [](Call& call) { call.answer(call.documents.config()); };
+
+constexpr std::array resources{
+    Resource{"GET", "status", Access::read, status_of},
+    Resource{"GET", "services", Access::read, services_of},
+    Resource{"GET", "services/*", Access::read, get_service},
+    Resource{"PUT", "services/*", Access::write, put_service},
+    Resource{"PATCH", "services/*", Access::write, patch_service},
+    Resource{"DELETE", "services/*", Access::write, delete_service},
+    Resource{"GET", "services/*/table", Access::read, get_table, "family"},
+    Resource{"GET", "services/*/backends", Access::read, get_backends},
+    Resource{"GET", "services/*/backends/*", Access::read, get_backend},
+    Resource{"PUT", "services/*/backends/*", Access::write, put_backend},
+    Resource{"PATCH", "services/*/backends/*", Access::write, patch_backend},
+    Resource{"DELETE", "services/*/backends/*", Access::write, delete_backend},
+    Resource{"POST", "services/*/backends/*", Access::write, post_backend},
+    Resource{"GET", "overrides", Access::read, overrides_of},
+    Resource{"DELETE", "overrides/*", Access::write, delete_override},
+    Resource{"GET", "workers", Access::read, workers_of},
+    Resource{"GET", "drops", Access::read, get_drops, "all"},
+    Resource{"GET", "ports", Access::read, ports_of},
+    Resource{"GET", "config", Access::read, config_of},
+    Resource{"POST", "config:apply", Access::write, post_apply},
+    Resource{"POST", "config:diff", Access::preview, post_diff},
+    Resource{"POST", "config:check", Access::preview, post_check},
+    Resource{"GET", "events", Access::read, get_events, "since"},
+};
+
+// What the stars stand for; nothing if the path is another.
+std::optional<std::vector<std::string>> match(std::string_view pattern, const std::vector<std::string>& path) {
+    if (path.empty() || path[0] != "v1") return std::nullopt;
+    std::vector<std::string> names;
+    std::size_t at = 1;
+    for (;; ++at) {
+        const auto end = pattern.find('/');
+        const std::string_view piece = pattern.substr(0, end);
+        if (at >= path.size() || path[at].empty()) return std::nullopt;
+        if (piece == "*") {
+            names.push_back(path[at]);
+        } else if (piece != path[at]) {
+            return std::nullopt;
+        }
+        if (end == std::string_view::npos) break;
+        pattern.remove_prefix(end + 1);
+    }
+    return at + 1 == path.size() ? std::optional(names) : std::nullopt;
+}
+
+constexpr std::uint64_t max_wait_seconds = 60;
+
+// The options of a write, from query and header. An error says which is wrong.
+Status read_options(const HttpRequest& request, WriteOptions& options) {
+    for (const auto& [name, value] : request.query) {
+        const auto parsed = number(value);
+        if (name == "dry_run" && parsed && *parsed <= 1) {
+            options.dry_run = *parsed == 1;
+        } else if (name == "wait" && parsed && *parsed <= max_wait_seconds) {
+            options.wait = Duration::seconds(static_cast<std::int64_t>(*parsed));
+        } else {
+            return Error{.message = "query parameter \"" + name + "\" is unknown or out of range",
+                         .remedy = "writes take dry_run=0 or 1, and wait=0 to 60 seconds"};
+        }
+    }
+    if (request.if_match.empty() || request.if_match == "*") return Done{};
+    std::string_view revision = request.if_match;
+    if (revision.size() > 2 && revision.front() == '"' && revision.back() == '"') {
+        revision = revision.substr(1, revision.size() - 2);
+    }
+    options.if_revision = number(revision);
+    if (!options.if_revision) return Error{.message = "If-Match is a revision, a number in quotes"};
+    return Done{};
+}
+
+Status read_parameters(const HttpRequest& request, const Resource& resource) {
+    for (const auto& [name, value] : request.query) {
+        if (name != resource.parameter) return Error{.message = "unknown query parameter \"" + name + "\""};
+    }
+    return Done{};
+}
+
+}  // namespace
+
+HttpResponse Api::error_page(unsigned status, const std::string& sentence) {
+    return problem(status, {.message = sentence});
+}
+
+void Api::handle(const HttpRequest& request, const HttpReply& reply) {
+    std::string allowed;
+    for (const Resource& resource : resources) {
+        auto names = match(resource.pattern, request.path);
+        if (!names) continue;
+        if (resource.method != request.method) {
+            allowed += (allowed.empty() ? "" : ", ") + std::string(resource.method);
+            continue;
+        }
+        Call call{core_, documents_(), request, reply, std::move(*names)};
+        call.options.who = "uid " + std::to_string(request.uid);
+        if (resource.access == Access::write && request.uid != 0 && request.uid != own_uid_) {
+            const std::string sentence = call.options.who + " may not change anything here";
+            events_.add({.unix_ms = call.documents.now.unix_ms,
+                         .kind = EventKind::audit,
+                         .level = EventLevel::warn,
+                         .text = sentence + ": " + request.method + " refused"});
+            return call.refuse(
+                403, {.message = sentence, .remedy = "ask as root, or as the user that runs shunt-controlplane"});
+        }
+        const Status sound =
+            resource.access == Access::read ? read_parameters(request, resource) : read_options(request, call.options);
+        if (!sound) return call.refuse(400, sound.error());
+        return resource.action(call);
+    }
+    if (allowed.empty()) return reply(error_page(404, "there is nothing at this path; docs/api.md says what there is"));
+    HttpResponse response = error_page(405, "this method is not for this path, but " + allowed);
+    response.allow = allowed;
+    reply(std::move(response));
+}
+
+}  // namespace shunt::controlplane

@@ -1,0 +1,32 @@
+// The API of docs/api.md: which request means what. No sockets here; HttpServer calls `handle`.
+#pragma once
+
+#include <sys/types.h>
+
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "controlplane/server/documents.h"
+#include "controlplane/server/http.h"
+#include "controlplane/state/core.h"
+
+namespace shunt::controlplane {
+
+class Api {
+  public:
+    // `documents` gives what can be read now; `own_uid` and root may write.
+    Api(Core& core, Events& events, std::function<Documents()> documents, uid_t own_uid)
+        : core_(core), events_(events), documents_(std::move(documents)), own_uid_(own_uid) {}
+
+    void handle(const HttpRequest& request, const HttpReply& reply);
+    static HttpResponse error_page(unsigned status, const std::string& sentence);
+
+  private:
+    Core& core_;
+    Events& events_;
+    std::function<Documents()> documents_;
+    uid_t own_uid_;
+};
+
+}  // namespace shunt::controlplane

@@ -1,0 +1,359 @@
+#include "controlplane/state/core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/config/validate.h"
+
+namespace shunt::controlplane {
+GuardRules guard_rules(const config::DesiredState& state) {
+    GuardRules rules;
+    for (const auto& service : state.services) {
+        for (const auto& vip : service.vips) {
+            rules.listeners.push_back(vip);
+            if (service.mode != ForwardingMode::nat) continue;
+            for (const auto& backend : service.backends) {
+                if (backend.address.family() != vip.address.family()) continue;
+                const Be16 port = backend.port != 0 ? Be16(backend.port) : vip.port;
+                rules.nat_backends.push_back({backend.address, port, vip.protocol});
+            }
+        }
+    }
+    for (const auto& port : state.dataplane.ports) {
+        if (const auto device = device_of(port); !device.empty()) rules.interfaces.push_back(device);
+    }
+    return rules;
+}
+
+Core::Core(Outside& outside, Events& events, Wanted wanted, NetworkSnapshot network, const ReadBack& read_back,
+           std::uint64_t seed, Now now)
+    : outside_(outside),
+      events_(events),
+      wanted_(std::move(wanted)),
+      effective_(effective(wanted_)),
+      verdicts_(Verdicts{}.reconfigured(effective_, read_back)),
+      health_(seed),
+      network_(std::move(network)) {
+    health_.reconfigure(verdicts_.checks(), now.instant);
+    look_at_network();
+    next_guard_watch_ = now.instant + guard_watch;
+}
+
+Status Core::start(Now now) {
+    apply_guard(now);
+    if (const Status prepared = outside_.prepare(picture(), Outside::Intent::certain, now); !prepared) {
+        return prepared.error();
+    }
+    prepared_change_ = change_;
+    publish(now);
+    seen_ = outside_.progress();
+    return Done{};
+}
+
+// ------------------------------------------------------------------------------------------------ requests
+
+Result<Wanted> Core::next_wanted(const Request& request, Now now) const {
+    auto decided = decide(wanted_, request, now);
+    if (!decided) return decided;
+    Wanted next = std::move(decided).value();
+    config::fix_table_sizes(next.desired, &wanted_.desired);
+    if (const Status valid = config::validate(next.desired); !valid) return valid.error();
+    return next;
+}
+
+void Core::request(const Request& request, const WriteOptions& options, Now now, Reply reply) {
+    if (options.if_revision && *options.if_revision != wanted_.revision) {
+        return reply(Rejection{Rejection::Why::stale,
+                               {.message = "revision " + std::to_string(*options.if_revision) +
+                                           " is not the present one, " + std::to_string(wanted_.revision),
+                                .remedy = "read what is there now, and decide again"}});
+    }
+    auto next = next_wanted(request, now);
+    if (!next) return reply(Rejection{Rejection::Why::refused, next.error()});
+
+    ChangeReply answer{.dry_run = options.dry_run, .changes = plan(wanted_, *next), .revision = wanted_.revision};
+    answer.changed = !answer.changes.empty();
+    answer.warnings = remarks(wanted_, *next);
+    const bool differs = !(*next == wanted_);  // also in where it comes from
+    if (!options.dry_run && differs) {
+        const std::size_t count = answer.changes.size();
+        next->revision = wanted_.revision + 1;
+        if (auto rejection = commit(std::move(*next), now)) return reply(std::move(*rejection));
+        answer.revision = wanted_.revision;
+        log({.kind = EventKind::audit,
+             .text = options.who + " changed " + std::to_string(count) + (count == 1 ? " key" : " keys") +
+                     (count == 0 ? "" : ", first " + answer.changes.front().key)},
+            now);
+    }
+    reply_when_passed(std::move(answer), options, now, std::move(reply));
+}
+
+std::optional<Rejection> Core::commit(Wanted next, Now now) {
+    using Why = Rejection::Why;
+    struct Before {
+        Wanted wanted;
+        config::DesiredState effective;
+        Verdicts verdicts;
+        std::shared_ptr<const NetworkView> view;
+    };
+    Before before{std::exchange(wanted_, std::move(next)), std::move(effective_), std::move(verdicts_), view_};
+    effective_ = effective(wanted_);
+    verdicts_ = before.verdicts.reconfigured(effective_);
+    look_at_network();
+    const auto take_back = [&](Why why, Error error) {
+        wanted_ = std::move(before.wanted);
+        effective_ = std::move(before.effective);
+        verdicts_ = std::move(before.verdicts);
+        view_ = std::move(before.view);
+        prepared_change_ = 0;
+        return Rejection{why, std::move(error)};
+    };
+    if (const Status prepared = outside_.prepare(picture(), Outside::Intent::trial, now); !prepared) {
+        return take_back(Why::refused, prepared.error());
+    }
+    if (const Status saved = save(now); !saved) return take_back(Why::storage, saved.error());
+    prepared_change_ = ++change_;
+    apply_guard(now);
+    if (publish(now)) {
+        health_.reconfigure(verdicts_.checks(), now.instant);
+        return std::nullopt;
+    }
+    Rejection rejection = take_back(Why::storage, {.message = publication_problem_.text});
+    ++change_;
+    static_cast<void>(save(now));  // a failure is a problem that `status` shows
+    apply_guard(now);
+    return rejection;
+}
+
+Status Core::save(Now now) {
+    Status saved = outside_.save(wanted_, now);
+    save_problem_.set(saved ? "" : saved.error().text(), EventKind::config, *this, now);
+    return saved;
+}
+
+void Core::reply_when_passed(ChangeReply reply, const WriteOptions& options, Now now, Reply answer) {
+    const Progress progress = outside_.progress();
+    reply.generation = progress.published;
+    reply.workers = passed(progress, reply.generation);
+    const bool published = published_change_ == change_;
+    if (options.dry_run || !reply.changed || options.wait.nanoseconds <= 0 || (published && reply.workers.all)) {
+        return answer(std::move(reply));
+    }
+    waiters_.push_back({.change = change_,
+                        .generation = published ? progress.published : Generation{},
+                        .deadline = now.instant + options.wait,
+                        .reply = std::move(reply),
+                        .answer = std::move(answer)});
+}
+
+void Core::expire_overrides(Now now) {
+    const bool any = std::any_of(wanted_.overrides.begin(), wanted_.overrides.end(), [&](const Override& override) {
+        return override.expires && *override.expires <= now.instant;
+    });
+    if (!any || now.instant < not_before_) return;
+    for (const auto& override : wanted_.overrides) {
+        if (!override.expires || *override.expires > now.instant) continue;
+        log({.kind = EventKind::overrides,
+             .service = override.service,
+             .backend = override.backend,
+             .text = "override " + override.value() + " expired"},
+            now);
+    }
+    request(ExpireOverrides{}, {.wait = {}, .who = "the clock"}, now, [&](const Answer& answer) {
+        if (std::holds_alternative<Rejection>(answer)) not_before_ = now.instant + retry;
+    });
+}
+
+// ------------------------------------------------------------------------------------------------ what happens by
+// itself
+
+void Core::network_changed(NetworkSnapshot network) {
+    if (network == network_) return;
+    network_ = std::move(network);
+    const auto before = view_;
+    look_at_network();
+    if (view_ == before) return;
+    ++change_;
+    urgent_ = true;
+}
+
+// The same object as long as it says the same: the compiler then knows that nothing changed.
+void Core::look_at_network() {
+    NetworkView view = network_view(network_, effective_.dataplane.ports);
+    if (view_ == nullptr || *view_ != view) view_ = std::make_shared<const NetworkView>(std::move(view));
+}
+
+void Core::probe_finished(const ProbeResult& result, Now now) {
+    const auto transition = health_.apply(result);
+    if (!transition) return;
+    if (!verdicts_.apply(transition->spec, transition->to)) return;
+    ++change_;
+    const bool up = transition->to == Verdict::up;
+    log({.kind = EventKind::health,
+         .level = up ? EventLevel::info : EventLevel::warn,
+         .backend = address_and_port(transition->spec.address, transition->spec.check.port.value_or(0)),
+         .text = transition->spec.text() + " is " + std::string(to_string(transition->to)) + ": " + transition->text},
+        now);
+}
+
+std::vector<ProbeRequest> Core::advance(Now now) {
+    expire_overrides(now);
+    publish_if_due(now);
+    const bool pending = !waiters_.empty() || published_change_ != change_;
+    if (pending || now.instant >= next_housekeeping_) {
+        const Progress progress = outside_.progress();
+        settle(progress, now);
+        watch_dataplane(progress, now);
+        next_housekeeping_ = now.instant + housekeeping;
+    }
+    if (now.instant >= next_guard_watch_) watch_guard(now);
+    return health_.due(now.instant);
+}
+
+Instant Core::next_wakeup(Now now) const {
+    Instant next = std::min(next_housekeeping_, next_guard_watch_);
+    if (const auto due = health_.next_due()) next = std::min(next, *due);
+    if (!waiters_.empty()) next = std::min(next, now.instant + publication_poll);
+    if (published_change_ != change_) {
+        const Instant paced = urgent_ ? now.instant + publication_poll : last_publication_ + health_pacing;
+        next = std::min(next, std::max(paced, not_before_));
+    }
+    return std::max(next, now.instant);
+}
+
+// ------------------------------------------------------------------------------------------------ publication
+
+void Core::publish_if_due(Now now) {
+    if (published_change_ == change_ || now.instant < not_before_) return;
+    if (!urgent_ && now.instant < last_publication_ + health_pacing) return;
+    publish(now);
+}
+
+// False if it failed (not if it has to wait); then it is tried again later.
+bool Core::publish(Now now) {
+    const auto failed = [&](const Error& error) {
+        not_before_ = now.instant + retry;
+        publication_problem_.set("the tables could not be published: " + error.text(), EventKind::publish, *this, now);
+        return false;
+    };
+    if (prepared_change_ != change_) {
+        if (const Status prepared = outside_.prepare(picture(), Outside::Intent::certain, now); !prepared) {
+            return failed(prepared.error());
+        }
+        prepared_change_ = change_;
+    }
+    const auto outcome = outside_.publish();
+    if (!outcome) return failed(outcome.error());
+    publication_problem_.set("", EventKind::publish, *this, now);
+    if (*outcome == Road::busy) return true;
+    published_change_ = change_;
+    last_publication_ = now.instant;
+    urgent_ = false;
+    const Generation generation = outside_.progress().published;
+    for (Waiter& waiter : waiters_) {
+        if (!waiter.generation) waiter.generation = generation;
+    }
+    return true;
+}
+
+Passed passed(const Progress& progress, Generation generation) {
+    return {progress.workers_past(generation), progress.alive ? progress.workers.size() : 0,
+            progress.passed_by_all(generation)};
+}
+
+// Answers those who wait and need wait no longer.
+void Core::settle(const Progress& progress, Now now) {
+    std::vector<Waiter> done;
+    std::erase_if(waiters_, [&](Waiter& waiter) {
+        // While it has no generation it needs a newer one than the present.
+        const Generation needed = waiter.generation ? waiter.generation : Generation(progress.published.value + 1);
+        waiter.reply.generation = waiter.generation ? waiter.generation : progress.published;
+        waiter.reply.workers = passed(progress, needed);
+        const bool complete = waiter.generation && waiter.reply.workers.all;
+        waiter.reply.timed_out = !complete && now.instant >= waiter.deadline;
+        if (!complete && !waiter.reply.timed_out) return false;
+        done.push_back(std::move(waiter));
+        return true;
+    });
+    for (Waiter& waiter : done) waiter.answer(std::move(waiter.reply));  // may ask for something new
+}
+
+void Core::watch_dataplane(const Progress& progress, Now now) {
+    if (progress.alive != seen_.alive) {
+        log({.kind = EventKind::dataplane,
+             .level = progress.alive ? EventLevel::info : EventLevel::warn,
+             .text = progress.alive
+                         ? "a data plane with " + std::to_string(progress.workers.size()) + " workers is there"
+                         : "the data plane is gone; the tables stay for its successor"},
+            now);
+    }
+    if (progress.refused != seen_.refused && progress.refused) {
+        log({.kind = EventKind::publish,
+             .level = EventLevel::error,
+             .text = "the data plane refused generation " + std::to_string(progress.refused.value) +
+                     " and stays with " + std::to_string(progress.accepted.value)},
+            now);
+    }
+    seen_ = progress;
+}
+
+// ------------------------------------------------------------------------------------------------ guard and problems
+
+void Core::apply_guard(Now now) {
+    const Status applied = outside_.guard(guard_rules(effective_));
+    guard_problem_.set(applied ? "" : "the nftables guard is not in force: " + applied.error().text(),
+                       EventKind::controlplane, *this, now);
+}
+
+void Core::watch_guard(Now now) {
+    next_guard_watch_ = now.instant + guard_watch;
+    const auto present = outside_.guard_present();
+    if (present && *present) return;
+    if (present) {
+        log({.kind = EventKind::controlplane,
+             .level = EventLevel::warn,
+             .text = "somebody removed the nftables guard; it is put back"},
+            now);
+    }
+    apply_guard(now);
+}
+
+std::vector<std::string> Core::problems() const {
+    std::vector<std::string> all;
+    for (const Problem* problem : {&publication_problem_, &save_problem_}) {
+        if (!problem->text.empty()) all.push_back(problem->text);
+    }
+    if (seen_.alive && seen_.refused && seen_.refused > seen_.accepted) {
+        all.push_back("the data plane refused generation " + std::to_string(seen_.refused.value) + " and stays with " +
+                      std::to_string(seen_.accepted.value));
+    }
+    return all;
+}
+
+std::vector<std::string> Core::warnings() const {
+    std::vector<std::string> all;
+    for (const auto& warning : config::warnings(effective_)) all.push_back(warning.text());
+    if (!guard_problem_.text.empty()) all.push_back(guard_problem_.text);
+    if (network_.routes_ignored != 0) {
+        all.push_back(std::to_string(network_.routes_ignored) +
+                      " kernel routes are beyond the bound and not followed; next hops may be wrong");
+    }
+    if (network_.policy_rules) all.push_back("the kernel has policy routing rules, which are not followed");
+    return all;
+}
+
+void Core::Problem::set(std::string now_text, EventKind kind, Core& core, Now now) {
+    if (now_text == text) return;
+    core.log({.kind = kind,
+              .level = now_text.empty() ? EventLevel::info : EventLevel::error,
+              .text = now_text.empty() ? "over: " + text : now_text},
+             now);
+    text = std::move(now_text);
+}
+
+void Core::log(Event event, Now now) {
+    event.unix_ms = now.unix_ms;
+    events_.add(std::move(event));
+}
+
+}  // namespace shunt::controlplane

@@ -1,0 +1,180 @@
+// The deciding core: what is wanted, what the checks say and what the network looks like become one picture, which is
+// compiled and published. Pure: time is handed in with every call, randomness is a seed, and files, tables and kernel
+// are behind Outside; so the whole of it runs in one thread from one seed.
+//
+// One road for every change: decide -> validate -> plan -> compile -> save -> publish -> every worker has passed ->
+// reply. A request is refused with a sentence before it touches anything, and what could not be saved is not done.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "controlplane/compile/network_view.h"
+#include "controlplane/health/machine.h"
+#include "controlplane/network/guard.h"
+#include "controlplane/network/snapshot.h"
+#include "controlplane/publish/state_watch.h"
+#include "controlplane/state/events.h"
+#include "controlplane/state/plan.h"
+#include "controlplane/state/verdicts.h"
+#include "controlplane/state/wanted.h"
+#include "src/base/result.h"
+#include "src/base/time.h"
+
+namespace shunt::controlplane {
+
+// All that tables are made from.
+struct Picture {
+    const config::DesiredState& state;                       // overrides applied
+    const std::vector<std::vector<shm::Verdict>>& verdicts;  // in the order of its services and backends
+    std::shared_ptr<const NetworkView> network;
+};
+
+enum class Road : std::uint8_t {
+    published,  // or the tables in force say all this already
+    busy,       // too many generations are outstanding: try again, nothing is lost
+};
+
+class Outside {
+  public:
+    virtual ~Outside() = default;
+    virtual Status save(const Wanted& wanted, Now now) = 0;
+    // Compiles the picture and keeps the result for `publish`. An error: it cannot be expressed as tables. A trial may
+    // be followed by another `prepare` as if it had never been.
+    enum class Intent : std::uint8_t { trial, certain };
+    virtual Status prepare(const Picture& picture, Intent intent, Now now) = 0;
+    virtual Result<Road> publish() = 0;
+    virtual Progress progress() = 0;
+    virtual Status guard(const GuardRules& rules) = 0;
+    virtual Result<bool> guard_present() = 0;
+};
+
+// The guard that goes with a state.
+GuardRules guard_rules(const config::DesiredState& state);
+
+struct WriteOptions {
+    bool dry_run{};
+    Duration wait{Duration::seconds(5)};
+    std::optional<std::uint64_t> if_revision{};
+    std::string who{};  // for events: "uid 0"
+};
+
+struct Passed {
+    std::size_t workers{};  // that have passed the generation
+    std::size_t of{};       // 0: no data plane
+    bool all{true};
+};
+
+struct ChangeReply {
+    bool changed{};
+    bool dry_run{};
+    std::vector<Change> changes{};
+    Generation generation{};
+    Passed workers{};
+    bool timed_out{};
+    std::uint64_t revision{};
+    std::vector<std::string> warnings{};
+};
+
+struct Rejection {
+    enum class Why : std::uint8_t { refused, stale, storage };
+    Why why{Why::refused};
+    Error error{};
+};
+
+using Answer = std::variant<ChangeReply, Rejection>;
+using Reply = std::function<void(Answer)>;
+
+Passed passed(const Progress& progress, Generation generation);
+
+class Core {
+  public:
+    static constexpr Duration housekeeping = Duration::milliseconds(250);
+    static constexpr Duration publication_poll = Duration::milliseconds(1);
+    static constexpr Duration health_pacing = Duration::milliseconds(10);  // at most one publication for health in this
+    static constexpr Duration retry = Duration::seconds(1);
+    static constexpr Duration guard_watch = Duration::seconds(5);
+
+    // `wanted` was validated. Nothing happens before `start`.
+    Core(Outside& outside, Events& events, Wanted wanted, NetworkSnapshot network, const ReadBack& read_back,
+         std::uint64_t seed, Now now);
+
+    // Publishes for the first time. An error: this state cannot be expressed as tables.
+    Status start(Now now);
+
+    void request(const Request& request, const WriteOptions& options, Now now, Reply reply);
+    void network_changed(NetworkSnapshot network);
+    void probe_finished(const ProbeResult& result, Now now);
+    // Everything that is due; the probes to start. To be called by `next_wakeup`, and after every other call.
+    std::vector<ProbeRequest> advance(Now now);
+    Instant next_wakeup(Now now) const;
+
+    const Wanted& wanted() const noexcept { return wanted_; }
+    const config::DesiredState& effective_state() const noexcept { return effective_; }
+    const Verdicts& verdicts() const noexcept { return verdicts_; }
+    const HealthMachine& health() const noexcept { return health_; }
+    const NetworkSnapshot& network() const noexcept { return network_; }
+    const Events& events() const noexcept { return events_; }
+    Progress progress() const { return outside_.progress(); }
+    // What is wrong now, beyond backends that are down: publication, guard, saving. For `status`.
+    std::vector<std::string> problems() const;
+    std::vector<std::string> warnings() const;
+
+  private:
+    struct Waiter {
+        std::uint64_t change{};   // the picture it waits for
+        Generation generation{};  // that carries it; 0: not published yet
+        Instant deadline{};
+        ChangeReply reply{};
+        Reply answer{};
+    };
+    struct Problem {
+        std::string text{};  // empty: all is well
+        void set(std::string now_text, EventKind kind, Core& core, Now now);
+    };
+
+    Picture picture() const { return {effective_, verdicts_.table(), view_}; }
+    void look_at_network();
+    Result<Wanted> next_wanted(const Request& request, Now now) const;
+    std::optional<Rejection> commit(Wanted next, Now now);
+    void reply_when_passed(ChangeReply reply, const WriteOptions& options, Now now, Reply answer);
+    Status save(Now now);
+    void expire_overrides(Now now);
+    void publish_if_due(Now now);
+    bool publish(Now now);
+    void settle(const Progress& progress, Now now);
+    void watch_dataplane(const Progress& progress, Now now);
+    void watch_guard(Now now);
+    void apply_guard(Now now);
+    void log(Event event, Now now);
+
+    Outside& outside_;
+    Events& events_;
+    Wanted wanted_;
+    config::DesiredState effective_;
+    Verdicts verdicts_{};
+    HealthMachine health_;
+    NetworkSnapshot network_;
+    std::shared_ptr<const NetworkView> view_{};
+
+    std::uint64_t change_{1};  // counts pictures
+    std::uint64_t prepared_change_{};
+    std::uint64_t published_change_{};
+    Instant last_publication_{};
+    Instant not_before_{};  // after a failure
+    bool urgent_{true};     // not for health alone
+    std::vector<Waiter> waiters_{};
+    Progress seen_{};  // when the data plane was last looked at
+    Instant next_housekeeping_{};
+    Instant next_guard_watch_{};
+    Problem publication_problem_{};
+    Problem guard_problem_{};
+    Problem save_problem_{};
+};
+
+}  // namespace shunt::controlplane

@@ -1,0 +1,43 @@
+// What is outside the core, in earnest: the state directory, the shared tables, nftables.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "controlplane/compile/compiler.h"
+#include "controlplane/network/guard.h"
+#include "controlplane/publish/publisher.h"
+#include "controlplane/state/core.h"
+#include "controlplane/state/store.h"
+
+namespace shunt::controlplane {
+
+class LiveOutside : public Outside {
+  public:
+    LiveOutside(Store store, Publisher publisher, Guard guard);
+
+    Status save(const Wanted& wanted, Now now) override;
+    Status prepare(const Picture& picture, Intent intent, Now now) override;
+    Result<Road> publish() override;
+    Progress progress() override { return publisher_.progress(); }
+    Status guard(const GuardRules& rules) override { return guard_.apply(rules); }
+    Result<bool> guard_present() override { return guard_.present(); }
+
+    shm::Tables tables() const noexcept { return publisher_.tables(); }
+    // The verdicts the published tables carry. Holds a copy.
+    ReadBack read_back() const;
+
+  private:
+    Result<HashSeed> site_seed(const config::Node& node);
+
+    Store store_;
+    Publisher publisher_;
+    Guard guard_;
+    Compiler compiler_;
+    std::optional<Compiler> trial_{};
+    std::string seed_file_{};
+    std::optional<HashSeed> seed_{};  // as read from seed_file_
+};
+
+}  // namespace shunt::controlplane

@@ -1,0 +1,55 @@
+#include "controlplane/state/plan.h"
+
+#include <algorithm>
+
+namespace shunt::controlplane {
+namespace {
+
+const Override* find(const std::vector<Override>& overrides, const std::string& id) {
+    const auto found = std::find_if(overrides.begin(), overrides.end(), [&](const auto& o) { return o.id() == id; });
+    return found == overrides.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+std::string_view to_string(ChangeKind kind) noexcept {
+    switch (kind) {
+        case ChangeKind::add:
+            return "add";
+        case ChangeKind::remove:
+            return "remove";
+        case ChangeKind::change:
+            break;
+    }
+    return "change";
+}
+
+std::vector<Change> plan(const Wanted& before, const Wanted& after) {
+    std::vector<Change> changes = config::changed_keys(before.desired, after.desired);
+    for (const auto& old : before.overrides) {
+        const auto* now = find(after.overrides, old.id());
+        if (now == nullptr) changes.push_back({ChangeKind::remove, "override." + old.id(), old.value(), ""});
+        if (now != nullptr && !(*now == old)) {
+            changes.push_back({ChangeKind::change, "override." + old.id(), old.value(), now->value()});
+        }
+    }
+    for (const auto& now : after.overrides) {
+        if (find(before.overrides, now.id()) == nullptr) {
+            changes.push_back({ChangeKind::add, "override." + now.id(), "", now.value()});
+        }
+    }
+    return changes;
+}
+
+std::vector<std::string> remarks(const Wanted& before, const Wanted& after) {
+    std::vector<std::string> all;
+    const auto restart = [&](const std::string& what, const std::string& program) {
+        all.push_back(what + " takes effect when " + program + " is restarted");
+    };
+    if (!(before.desired.dataplane == after.desired.dataplane)) restart("[dataplane]", "shunt-dataplane");
+    if (before.desired.node.source != after.desired.node.source) restart("[node] source", "shunt-controlplane");
+    if (before.desired.api_socket != after.desired.api_socket) restart("[api] socket", "shunt-controlplane");
+    return all;
+}
+
+}  // namespace shunt::controlplane

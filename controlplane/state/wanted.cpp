@@ -1,0 +1,223 @@
+#include "controlplane/state/wanted.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace shunt::controlplane {
+namespace {
+
+using config::BackendState;
+
+constexpr std::array<std::pair<BackendState, std::string_view>, 3> backend_states{{
+    {BackendState::ready, "ready"},
+    {BackendState::drain, "drain"},
+    {BackendState::maint, "maint"},
+}};
+
+template <class Services>
+auto* service_in(Services& services, std::string_view name) noexcept {
+    const auto found = std::find_if(services.begin(), services.end(), [&](const auto& s) { return s.name == name; });
+    return found == services.end() ? nullptr : &*found;
+}
+
+Error no_service(std::string_view name) {
+    return {.message = "there is no service \"" + std::string(name) + "\"",
+            .remedy = "`shunt service list` shows those there are",
+            .key = "service." + std::string(name)};
+}
+
+config::Backend* backend_in(config::Service& service, std::string_view key) noexcept {
+    const auto found = std::find_if(service.backends.begin(), service.backends.end(),
+                                    [&](const config::Backend& b) { return b.key() == key; });
+    return found == service.backends.end() ? nullptr : &*found;
+}
+
+// Overrides of backends that are gone go with them.
+void forget_orphans(Wanted& wanted) {
+    std::erase_if(wanted.overrides, [&](const Override& override) {
+        auto* service = service_in(wanted.desired.services, override.service);
+        return service == nullptr || backend_in(*service, override.backend) == nullptr;
+    });
+}
+
+class Decision {
+  public:
+    Decision(const Wanted& before, Now now) : next_(before), now_(now) {}
+
+    Result<Wanted> take() && { return std::move(next_); }
+
+    Status operator()(const ApplyConfig& request) {
+        next_.desired = request.desired;
+        next_.origin = request.origin;
+        if (request.file_hash) next_.file_hash = *request.file_hash;
+        forget_orphans(next_);
+        return Done{};
+    }
+
+    Status operator()(const PutService& request) {
+        edited();
+        if (auto* service = service_in(next_.desired.services, request.service.name)) {
+            *service = request.service;
+        } else {
+            next_.desired.services.push_back(request.service);
+        }
+        forget_orphans(next_);
+        return Done{};
+    }
+
+    Status operator()(const DeleteService& request) {
+        edited();
+        if (std::erase_if(next_.desired.services, [&](const auto& s) { return s.name == request.service; }) == 0) {
+            return no_service(request.service);
+        }
+        forget_orphans(next_);
+        return Done{};
+    }
+
+    Status operator()(const PutBackend& request) {
+        edited();
+        auto* service = service_in(next_.desired.services, request.service);
+        if (service == nullptr) return no_service(request.service);
+        if (auto* backend = backend_in(*service, request.backend.key())) {
+            *backend = request.backend;
+        } else {
+            service->backends.push_back(request.backend);
+        }
+        return Done{};
+    }
+
+    Status operator()(const DeleteBackend& request) {
+        edited();
+        auto* service = service_in(next_.desired.services, request.service);
+        if (service == nullptr) return no_service(request.service);
+        const auto backend = find_backend(*service, request.backend);
+        if (!backend) return backend.error();
+        std::erase_if(service->backends, [key = (*backend)->key()](const auto& b) { return b.key() == key; });
+        forget_orphans(next_);
+        return Done{};
+    }
+
+    Status operator()(const SetOverride& request) {
+        const auto* service = find_service(next_.desired, request.wanted.service);
+        if (service == nullptr) return no_service(request.wanted.service);
+        const auto backend = find_backend(*service, request.wanted.backend);
+        if (!backend) return backend.error();
+        Override added = request.wanted;
+        added.backend = (*backend)->key();
+        const bool ready = added.kind == OverrideKind::state && added.state == BackendState::ready;
+        std::erase_if(next_.overrides, [&](const Override& old) {
+            return old.service == added.service && old.backend == added.backend && (ready || old.kind == added.kind);
+        });
+        if (!(ready && (*backend)->state == BackendState::ready)) insert(std::move(added));
+        return Done{};
+    }
+
+    Status operator()(const ClearOverride& request) {
+        const auto removed = std::erase_if(next_.overrides, [&](const Override& override) {
+            return request.id == "all" || override.id() == request.id;
+        });
+        if (removed != 0 || request.id == "all") return Done{};
+        return Error{.message = "there is no override \"" + request.id + "\"",
+                     .remedy = "`shunt override list` shows those there are"};
+    }
+
+    Status operator()(const ExpireOverrides&) {
+        std::erase_if(next_.overrides,
+                      [&](const Override& override) { return override.expires && *override.expires <= now_.instant; });
+        return Done{};
+    }
+
+  private:
+    void edited() { next_.origin = Origin::api; }
+    void insert(Override added) {
+        const auto place = std::upper_bound(next_.overrides.begin(), next_.overrides.end(), added,
+                                            [](const Override& a, const Override& b) { return a.id() < b.id(); });
+        next_.overrides.insert(place, std::move(added));
+    }
+
+    Wanted next_;
+    Now now_;
+};
+
+}  // namespace
+
+std::string_view to_string(BackendState state) noexcept {
+    for (const auto& [value, text] : backend_states) {
+        if (value == state) return text;
+    }
+    return "?";
+}
+
+std::optional<BackendState> parse_backend_state(std::string_view text) noexcept {
+    for (const auto& [value, name] : backend_states) {
+        if (name == text) return value;
+    }
+    return std::nullopt;
+}
+
+std::string_view to_string(Origin origin) noexcept { return origin == Origin::file ? "file" : "api"; }
+
+std::uint64_t text_hash(std::string_view text) noexcept { return XXH64(text.data(), text.size(), 0); }
+
+std::string Override::id() const {
+    return service + "/" + backend + (kind == OverrideKind::state ? "/state" : "/weight");
+}
+
+std::string Override::value() const {
+    return kind == OverrideKind::state ? std::string(to_string(state)) : "weight " + std::to_string(weight);
+}
+
+const config::Service* find_service(const config::DesiredState& state, std::string_view name) noexcept {
+    return service_in(state.services, name);
+}
+
+Result<const config::Backend*> find_backend(const config::Service& service, std::string_view name) {
+    const config::Backend* found = nullptr;
+    std::string several;
+    const auto address = IpAddress::parse(name);
+    const auto with_port = parse_address_and_port(name);
+    for (const auto& backend : service.backends) {
+        if (with_port && backend.address == with_port->address && backend.port == with_port->port) return &backend;
+        if (!address || backend.address != *address) continue;
+        several += (several.empty() ? "" : ", ") + backend.key();
+        if (found != nullptr) continue;
+        found = &backend;
+    }
+    if (found != nullptr && several == found->key()) return found;
+    const std::string place = "service." + service.name + ".backend";
+    if (found != nullptr) {
+        return Error{.message = "several backends of \"" + service.name + "\" have the address " + std::string(name),
+                     .remedy = "say which: " + several,
+                     .key = place};
+    }
+    return Error{.message = "service \"" + service.name + "\" has no backend \"" + std::string(name) + "\"",
+                 .remedy = "`shunt backend list " + service.name + "` shows those it has",
+                 .key = place};
+}
+
+config::DesiredState effective(const Wanted& wanted) {
+    config::DesiredState state = wanted.desired;
+    for (const auto& override : wanted.overrides) {
+        auto* service = service_in(state.services, override.service);
+        auto* backend = service == nullptr ? nullptr : backend_in(*service, override.backend);
+        if (backend == nullptr) continue;
+        if (override.kind == OverrideKind::state) {
+            backend->state = override.state;
+        } else {
+            backend->weight = override.weight;
+        }
+    }
+    return state;
+}
+
+Result<Wanted> decide(const Wanted& wanted, const Request& request, Now now) {
+    Decision decision(wanted, now);
+    if (const Status decided = std::visit(decision, request); !decided) return decided.error();
+    return std::move(decision).take();
+}
+
+}  // namespace shunt::controlplane
