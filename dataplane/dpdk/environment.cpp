@@ -116,14 +116,14 @@ Result<Cores> plan_cores(std::uint16_t workers, const std::vector<std::uint16_t>
     return cores;
 }
 
-std::vector<std::string> eal_arguments(const Cores& cores, const MemoryPlan& memory, const std::string& instance) {
+std::vector<std::string> eal_arguments(const Cores& cores, const MemoryPlan& memory) {
     std::string lcores = "--lcores=0@(" + list_of(cores.main) + ")";
     for (std::size_t i = 0; i < cores.workers.size(); ++i) {
         lcores += "," + std::to_string(i + 1) + "@" + std::to_string(cores.workers[i]);
     }
     std::vector<std::string> arguments{
         "shunt-dataplane", lcores, "--main-lcore=0", "--no-pci", "--no-telemetry", "--log-level=warning",
-        "--file-prefix=shunt-" + instance,
+        "--file-prefix=shunt",
         // Packet buffers must lie in one piece for the kernel: with physical addresses they would be spaced apart.
         "--iova-mode=va"};
     if (memory.huge_pages) {
@@ -135,8 +135,9 @@ std::vector<std::string> eal_arguments(const Cores& cores, const MemoryPlan& mem
     return arguments;
 }
 
-Status start_environment(const std::vector<std::string>& arguments, LogLine log) {
+Status start_environment(const std::vector<std::string>& arguments, const std::string& directory, LogLine log) {
     log_stream().start(std::move(log));
+    setenv("RUNTIME_DIRECTORY", directory.c_str(), 1);
     static auto* kept = new std::vector<std::string>(arguments);  // EAL keeps pointers into its arguments
     std::vector<char*> pointers;
     for (auto& argument : *kept) pointers.push_back(argument.data());

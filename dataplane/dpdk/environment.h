@@ -27,12 +27,12 @@ Result<Cores> plan_cores(std::uint16_t workers, const std::vector<std::uint16_t>
                          const std::vector<std::uint16_t>& allowed, bool may_share);
 
 // What EAL is told. The main thread is lcore 0, worker i is lcore i + 1.
-std::vector<std::string> eal_arguments(const Cores& cores, const MemoryPlan& memory, const std::string& instance);
+std::vector<std::string> eal_arguments(const Cores& cores, const MemoryPlan& memory);
 
-// Starts EAL; the calling thread becomes the main lcore. What DPDK has to say goes to `log`, a line at a time, from any
-// thread; it must live as long as the process.
+// Starts EAL; the calling thread becomes the main lcore. EAL's own files go to DIRECTORY/dpdk. What DPDK has to say
+// goes to `log`, a line at a time, from any thread; it must live as long as the process.
 using LogLine = std::function<void(const std::string&)>;
-Status start_environment(const std::vector<std::string>& arguments, LogLine log);
+Status start_environment(const std::vector<std::string>& arguments, const std::string& directory, LogLine log);
 
 // What DPDK said last: the reason behind its error numbers.
 std::string last_log_line();

@@ -38,7 +38,9 @@ SystemMemory system_memory() {
     const std::string directory = "/sys/kernel/mm/hugepages/hugepages-2048kB/";
     const std::uint64_t free = read_number(directory + "free_hugepages");
     const std::uint64_t promised = read_number(directory + "resv_hugepages");
-    return {.huge_pages_free = free - std::min(free, promised), .available = available_memory()};
+    return {.huge_pages = read_number(directory + "nr_hugepages"),
+            .huge_pages_free = free - std::min(free, promised),
+            .available = available_memory()};
 }
 
 std::uint64_t PoolSize::bytes() const noexcept {
@@ -69,8 +71,8 @@ Result<MemoryPlan> plan_memory(std::uint64_t pool_bytes, const SystemMemory& mem
                       .warning = "ordinary memory is used for packet buffers, which can double the work per packet: " +
                                  std::to_string(pages) + " huge pages of 2 MiB are needed, " +
                                  std::to_string(memory.huge_pages_free) +
-                                 " are free; before the next start: " + "sysctl -w vm.nr_hugepages=N, with N " +
-                                 std::to_string(pages - memory.huge_pages_free) + " above its present value"};
+                                 " are free; before the next start: sysctl -w vm.nr_hugepages=" +
+                                 std::to_string(memory.huge_pages + pages - memory.huge_pages_free)};
 }
 
 }  // namespace shunt::dataplane::dpdk

@@ -10,7 +10,8 @@
 namespace shunt::dataplane::dpdk {
 
 struct SystemMemory {
-    std::uint64_t huge_pages_free{};  // of 2 MiB, neither used nor promised to anybody
+    std::uint64_t huge_pages{};       // of 2 MiB: vm.nr_hugepages
+    std::uint64_t huge_pages_free{};  // neither used nor promised to anybody
     std::uint64_t available{};        // bytes of ordinary memory
 };
 

@@ -10,6 +10,7 @@
 #include <ctime>
 
 #include "dataplane/worker_loop.h"
+#include "dataplane/xdp/library_log.h"
 
 namespace shunt::dataplane {
 namespace {
@@ -35,11 +36,6 @@ sigset_t ending_signals() {
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     return set;
-}
-
-std::string instance_of(std::string directory) {
-    for (char& c : directory) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
-    return directory;
 }
 
 constexpr std::array<const char*, static_cast<std::size_t>(shm::RefusalReason::count)> refusal_texts{
@@ -79,6 +75,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
 DataPlane::DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock, PortSet ports,
                      StateRegion state)
     : settings_(settings),
+      directory_(directory),
       lock_(std::move(lock)),
       ready_(directory),
       ports_(std::move(ports)),
@@ -98,9 +95,10 @@ Status DataPlane::start_dpdk() {
     const auto memory = dpdk::plan_memory(size.bytes() * settings_.workers, dpdk::system_memory());
     if (!memory) return memory.error();
     if (!memory->warning.empty()) spdlog::warn("{}", memory->warning);
-    const auto arguments = dpdk::eal_arguments(cores_, *memory, instance_of(tables_region_.path()));
+    const auto arguments = dpdk::eal_arguments(cores_, *memory);
     const auto log = [](const std::string& line) { spdlog::warn("DPDK: {}", line); };
-    if (auto done = dpdk::start_environment(arguments, log); !done) return done;
+    xdp::set_library_log([](const char* line) { spdlog::debug("{}", line); });
+    if (auto done = dpdk::start_environment(arguments, directory_, log); !done) return done;
     for (std::uint16_t i = 0; i < settings_.workers; ++i) {
         auto pool = dpdk::PacketPool::create(WorkerIndex(i), size);
         if (!pool) return pool.error();

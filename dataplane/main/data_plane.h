@@ -67,6 +67,7 @@ class DataPlane {
     void report(const Status& status);
 
     config::Dataplane settings_;
+    std::string directory_;
     InstanceLock lock_;
     ReadyFile ready_;
     PortSet ports_;

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <optional>
@@ -91,11 +92,12 @@ class DpdkAfXdp : public testing::Test {
     }
 
     void start_dpdk() {
+        std::filesystem::create_directory(directory_);
         const auto cores = dpdk::plan_cores(queues, {}, dpdk::allowed_cores(), true);
         const auto size = dpdk::pool_size(1, descriptors, 1500);
         const auto memory = dpdk::plan_memory(queues * size.bytes(), dpdk::system_memory());
         ASSERT_TRUE(cores && memory);
-        const auto started = dpdk::start_environment(dpdk::eal_arguments(*cores, *memory, "test"),
+        const auto started = dpdk::start_environment(dpdk::eal_arguments(*cores, *memory), directory_,
                                                      [](const std::string& line) { std::cerr << line << '\n'; });
         ASSERT_TRUE(started) << started.error().text();
         for (std::uint16_t i = 0; i < queues; ++i) {
@@ -146,7 +148,10 @@ class DpdkAfXdp : public testing::Test {
         }
     }
 
+    ~DpdkAfXdp() override { std::filesystem::remove_all(directory_); }
+
     NetworkNamespace namespace_;
+    std::string directory_{std::filesystem::temp_directory_path() / ("shunt-dpdk-" + std::to_string(::getpid()))};
     const IpAddress vip_ = IpAddress::v4(198, 18, 0, 10), client_ = IpAddress::v4(203, 0, 113, 7);
     xdp::Interface interface_;
     std::optional<xdp::Steering> steering_;

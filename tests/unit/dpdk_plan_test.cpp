@@ -58,12 +58,13 @@ TEST(PlanMemory, HugePagesIfEnoughAreFree) {
 }
 
 TEST(PlanMemory, OtherwiseOrdinaryMemoryWithItsPriceAndTheCommand) {
-    const auto plan = plan_memory(10 * mebibyte, {.huge_pages_free = 20, .available = 1000 * mebibyte});
+    const auto plan =
+        plan_memory(10 * mebibyte, {.huge_pages = 100, .huge_pages_free = 20, .available = 1000 * mebibyte});
     ASSERT_TRUE(plan);
     EXPECT_FALSE(plan->huge_pages);
     EXPECT_NE(plan->warning.find("21 huge pages"), std::string::npos) << plan->warning;
     EXPECT_NE(plan->warning.find("20 are free"), std::string::npos) << plan->warning;
-    EXPECT_NE(plan->warning.find("vm.nr_hugepages"), std::string::npos) << plan->warning;
+    EXPECT_NE(plan->warning.find("vm.nr_hugepages=101"), std::string::npos) << plan->warning;
 }
 
 TEST(PlanMemory, TooLittleOfBothIsRefusedWithWhatIsNeededAndThere) {
@@ -81,13 +82,12 @@ TEST(PoolSize, GrowsWithQueuesAndMtu) {
 
 TEST(EalArguments, HugePagesExcludeNoHuge) {
     const Cores cores{.workers = {2, 3}, .main = {0, 1}};
-    const auto huge = eal_arguments(cores, {.huge_pages = true, .bytes = 64 * mebibyte}, "lb1");
+    const auto huge = eal_arguments(cores, {.huge_pages = true, .bytes = 64 * mebibyte});
     EXPECT_TRUE(contains(huge, "--lcores=0@(0,1),1@2,2@3"));
     EXPECT_TRUE(contains(huge, "--main-lcore=0"));
     EXPECT_TRUE(contains(huge, "--in-memory"));
-    EXPECT_TRUE(contains(huge, "--file-prefix=shunt-lb1"));
     EXPECT_FALSE(contains(huge, "--no-huge"));
-    const auto ordinary = eal_arguments(cores, {.huge_pages = false, .bytes = 64 * mebibyte}, "lb1");
+    const auto ordinary = eal_arguments(cores, {.huge_pages = false, .bytes = 64 * mebibyte});
     EXPECT_FALSE(contains(ordinary, "--in-memory"));
     EXPECT_TRUE(contains(ordinary, "--no-huge"));
     EXPECT_TRUE(contains(ordinary, "65"));
