@@ -19,7 +19,15 @@ using Tree = nlohmann::ordered_json;
 // first.
 enum class Form : std::uint8_t { complete, brief };
 Tree write_state(const DesiredState& state, Form form);
+Tree write_node(const Node& node, Form form);
+Tree write_dataplane(const Dataplane& dataplane, Form form);
+Tree write_port(const Port& port, Form form);
+Tree write_next_hop(const NextHop& hop, Form form);
 Tree write_service(const Service& service, Form form);
 Tree write_backend(const Backend& backend, Form form);
+Tree write_api(const DesiredState& state, Form form);
+
+// A value on one line, as TOML has it: "text", 5, [1, 2], { key = 5 }.
+std::string one_line(const Tree& value);
 
 }  // namespace shunt::config

@@ -45,14 +45,6 @@ Tree tables(const std::vector<T>& values, F write) {
     return list;
 }
 
-Tree write_node(const Node& node, Form form) {
-    Writer writer(form);
-    writer.put("name", node.name);
-    writer.put("hash_seed_file", text_or_null(node.hash_seed_file), !node.hash_seed_file.empty());
-    writer.put("source", texts(node.source), !node.source.empty());
-    return writer.take();
-}
-
 Tree write_timeouts(const Timeouts& timeouts, Form form) {
     Writer writer(form);
     const auto put = [&writer](const char* key, const std::optional<Duration>& timeout) {
@@ -70,6 +62,34 @@ Tree write_capture(const CapturePort& capture, Form form) {
     writer.put("in", text_or_null(capture.in), !capture.in.empty());
     writer.put("out", text_or_null(capture.out), !capture.out.empty());
     writer.put("punt", text_or_null(capture.punt), !capture.punt.empty());
+    return writer.take();
+}
+
+Tree write_check(const Check& check, Form form) {
+    Writer writer(form);
+    const bool http = check.type == CheckType::http;
+    Writer expect(form);
+    expect.put("status", status_text(check.status));
+    writer.put("type", word(check_words, check.type));
+    writer.put("path", http ? Tree(check.path) : Tree(), http);
+    writer.put("host", text_or_null(check.host), !check.host.empty());
+    writer.put("expect", http ? expect.take() : Tree(), check.status != Check{}.status);
+    writer.put("port", or_null(check.port, [](std::uint16_t port) { return port; }), check.port.has_value());
+    writer.put("interval", duration_text(check.interval));
+    writer.put("timeout", duration_text(check.timeout));
+    writer.put("rise", check.rise);
+    writer.put("fall", check.fall);
+    writer.put("via", "direct", false);
+    return writer.take();
+}
+
+}  // namespace
+
+Tree write_node(const Node& node, Form form) {
+    Writer writer(form);
+    writer.put("name", node.name);
+    writer.put("hash_seed_file", text_or_null(node.hash_seed_file), !node.hash_seed_file.empty());
+    writer.put("source", texts(node.source), !node.source.empty());
     return writer.take();
 }
 
@@ -113,25 +133,11 @@ Tree write_next_hop(const NextHop& hop, Form form) {
     return writer.take();
 }
 
-Tree write_check(const Check& check, Form form) {
+Tree write_api(const DesiredState& state, Form form) {
     Writer writer(form);
-    const bool http = check.type == CheckType::http;
-    Writer expect(form);
-    expect.put("status", status_text(check.status));
-    writer.put("type", word(check_words, check.type));
-    writer.put("path", http ? Tree(check.path) : Tree(), http);
-    writer.put("host", text_or_null(check.host), !check.host.empty());
-    writer.put("expect", http ? expect.take() : Tree(), check.status != Check{}.status);
-    writer.put("port", or_null(check.port, [](std::uint16_t port) { return port; }), check.port.has_value());
-    writer.put("interval", duration_text(check.interval));
-    writer.put("timeout", duration_text(check.timeout));
-    writer.put("rise", check.rise);
-    writer.put("fall", check.fall);
-    writer.put("via", "direct", false);
+    writer.put("socket", text_or_null(state.api_socket), !state.api_socket.empty());
     return writer.take();
 }
-
-}  // namespace
 
 Tree write_backend(const Backend& backend, Form form) {
     Writer writer(form);
@@ -164,8 +170,6 @@ Tree write_service(const Service& service, Form form) {
 }
 
 Tree write_state(const DesiredState& state, Form form) {
-    Writer api(form);
-    api.put("socket", text_or_null(state.api_socket), !state.api_socket.empty());
     Writer writer(form);
     writer.put("version", document_version);
     writer.put("node", write_node(state.node, form));
@@ -174,7 +178,7 @@ Tree write_state(const DesiredState& state, Form form) {
                !state.next_hops.empty());
     writer.put("service", tables(state.services, [form](const Service& s) { return write_service(s, form); }),
                !state.services.empty());
-    writer.put("api", api.take(), !state.api_socket.empty());
+    writer.put("api", write_api(state, form), !state.api_socket.empty());
     return writer.take();
 }
 

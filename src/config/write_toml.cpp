@@ -1,6 +1,3 @@
-#include <algorithm>
-#include <array>
-
 #include "src/config/document.h"
 #include "src/config/toml.h"
 
@@ -12,35 +9,20 @@ bool is_inline(std::string_view key) { return key == "timeouts" || key == "expec
 bool is_table(std::string_view key, const Tree& value) { return value.is_object() && !is_inline(key); }
 bool is_list_of_tables(const Tree& value) { return value.is_array() && !value.empty() && value[0].is_object(); }
 
-// JSON's quoting and escapes are also TOML's.
-std::string scalar(const Tree& value) { return value.dump(-1, ' ', false, Tree::error_handler_t::replace); }
-
-std::string inline_table(const Tree& table) {
-    std::string text;
-    for (const auto& [key, value] : table.items()) text += (text.empty() ? " " : ", ") + key + " = " + scalar(value);
-    return "{" + text + " }";
-}
-
 std::string list(const Tree& values, const std::string& indent) {
     constexpr std::size_t wide = 90;
-    std::string line;
+    const std::string line = one_line(values);
     std::string lines;
-    for (const Tree& value : values) {
-        line += (line.empty() ? "" : ", ") + scalar(value);
-        lines += indent + "    " + scalar(value) + ",\n";
-    }
-    return line.size() <= wide ? "[" + line + "]" : "[\n" + lines + indent + "]";
+    for (const Tree& value : values) lines += indent + "    " + one_line(value) + ",\n";
+    return line.size() <= wide ? line : "[\n" + lines + indent + "]";
 }
 
 // Plain values first, as TOML wants it; then tables, then lists of tables.
 void print(const Tree& table, const std::string& path, const std::string& indent, std::string& out) {
     for (const auto& [key, value] : table.items()) {
         if (is_table(key, value) || is_list_of_tables(value)) continue;
-        const std::string text = value.is_object()  ? inline_table(value)
-                                 : value.is_array() ? list(value, indent)
-                                                    : scalar(value);
         out += indent;
-        out += key + " = " + text + "\n";
+        out += key + " = " + (value.is_array() ? list(value, indent) : one_line(value)) + "\n";
     }
     const std::string below = path.empty() ? indent : indent + "  ";
     for (const auto& [key, value] : table.items()) {
@@ -58,6 +40,21 @@ void print(const Tree& table, const std::string& path, const std::string& indent
 }
 
 }  // namespace
+
+std::string one_line(const Tree& value) {
+    std::string text;
+    if (value.is_array()) {
+        for (const Tree& element : value) text += (text.empty() ? "" : ", ") + one_line(element);
+        return "[" + text + "]";
+    }
+    if (value.is_object()) {
+        for (const auto& [key, element] : value.items()) {
+            if (!element.is_null()) text += (text.empty() ? " " : ", ") + key + " = " + one_line(element);
+        }
+        return "{" + text + " }";
+    }
+    return value.dump(-1, ' ', false, Tree::error_handler_t::replace);  // JSON's quotes and escapes are also TOML's
+}
 
 std::string to_toml(const DesiredState& state) {
     std::string text;

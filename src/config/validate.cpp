@@ -1,0 +1,448 @@
+#include "src/config/validate.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <unordered_map>
+
+#include "src/balance/maglev.h"
+#include "src/config/reader.h"
+#include "src/shm/limits.h"
+
+namespace shunt::config {
+namespace {
+
+constexpr std::size_t most_findings = 100;  // of each kind: nobody reads more
+// Index 0 means "none" in shared memory.
+constexpr std::size_t most_services = shm::max_services - 1;
+constexpr std::size_t most_listeners = shm::max_listeners - 1;
+constexpr std::size_t most_handles = shm::max_handles - 1;
+constexpr std::size_t most_next_hops = shm::max_next_hops - 1;
+constexpr std::size_t most_backends = maglev_none - 1;  // of one service
+
+std::string quoted(const std::string& text) { return "\"" + text + "\""; }
+std::string number(std::size_t n) { return std::to_string(n); }
+
+// Why nothing may be sent to or from an address; empty if it is an ordinary one.
+std::string_view oddity(const IpAddress& address) {
+    static const std::array<std::pair<Prefix, std::string_view>, 9> odd{{
+        {*Prefix::parse("0.0.0.0/8"), "means \"this network\""},
+        {*Prefix::parse("127.0.0.0/8"), "is a loopback address"},
+        {*Prefix::parse("169.254.0.0/16"), "is link-local"},
+        {*Prefix::parse("224.0.0.0/4"), "is a multicast address"},
+        {*Prefix::parse("240.0.0.0/4"), "is reserved"},
+        {*Prefix::parse("::/128"), "means \"no address\""},
+        {*Prefix::parse("::1/128"), "is a loopback address"},
+        {*Prefix::parse("fe80::/10"), "is link-local"},
+        {*Prefix::parse("ff00::/8"), "is a multicast address"},
+    }};
+    for (const auto& [prefix, why] : odd) {
+        if (prefix.contains(address)) return why;
+    }
+    return {};
+}
+bool is_loopback(const IpAddress& address) { return oddity(address) == "is a loopback address"; }
+bool is_link_local(const IpAddress& address) { return oddity(address) == "is link-local"; }
+
+// VIPs of a service that lead to the same port and protocol of a backend.
+struct Group {
+    std::uint32_t service{};
+    std::vector<std::uint32_t> vips{};
+};
+// By port (0: the backend's own) and protocol.
+using Groups = std::map<std::pair<std::uint16_t, Protocol>, Group>;
+// By family of the backend, and whether it has a port of its own.
+using GroupsOfService = std::array<std::array<Groups, 2>, 2>;
+
+// An endpoint of a backend, and who uses it.
+struct Use {
+    Endpoint endpoint{};
+    const Group* group{};
+    std::uint32_t backend{};
+};
+
+class Examiner {
+  public:
+    Examiner(const DesiredState& state, const Positions& positions) : state_(state), positions_(positions) {}
+
+    Findings examine() {
+        node();
+        dataplane();
+        next_hops();
+        services();
+        return std::move(findings_);
+    }
+
+  private:
+    // ---- saying what was found
+    void put(std::vector<Error>& list, const Path& path, std::string message, std::string remedy) {
+        if (list.size() >= most_findings) return;
+        Error error{
+            .message = std::move(message), .remedy = std::move(remedy), .key = path.key, .pointer = path.pointer};
+        positions_.locate(error);
+        list.push_back(std::move(error));
+    }
+    void refuse(const Path& path, std::string message, std::string remedy) {
+        put(findings_.errors, path, std::move(message), std::move(remedy));
+    }
+    void warn(const Path& path, std::string message, std::string remedy) {
+        put(findings_.warnings, path, std::move(message), std::move(remedy));
+    }
+    static Path top(std::string_view key) { return Path{}.child(key); }
+    Path at(const Service& service) const {
+        const auto index = static_cast<std::size_t>(&service - state_.services.data());
+        return top("service").element(index, service.name);
+    }
+    Path at(const Service& service, const Backend& backend) const {
+        const auto index = static_cast<std::size_t>(&backend - service.backends.data());
+        return at(service).child("backend").element(index, label(backend));
+    }
+    Path at_vip(const Service& service, std::size_t index) const { return at(service).child("vip").element(index); }
+
+    // ---- node and data plane
+    void node() {
+        for (std::size_t i = 0; i < state_.node.source.size(); ++i) {
+            ordinary(state_.node.source[i], top("node").child("source").element(i));
+        }
+    }
+    void ordinary(const IpAddress& address, const Path& path) {
+        const std::string_view why = oddity(address);
+        if (!why.empty()) refuse(path, address.text() + " " + std::string(why), "use the address of a machine");
+    }
+    void dataplane() {
+        const Dataplane& dataplane = state_.dataplane;
+        const Path path = top("dataplane");
+        if (!dataplane.cores.empty() && dataplane.cores.size() != dataplane.workers) {
+            refuse(path.child("cores"),
+                   number(dataplane.cores.size()) + " cores for " + number(dataplane.workers) + " workers",
+                   "name one core for each worker");
+        }
+        if (dataplane.ports.size() > shm::max_ports) {
+            refuse(path.child("port"), "there are " + number(dataplane.ports.size()) + " ports",
+                   "use at most " + number(shm::max_ports));
+        }
+        std::unordered_map<std::string, const Port*> names;
+        std::unordered_map<std::string, const Port*> devices;
+        for (std::size_t i = 0; i < dataplane.ports.size(); ++i) {
+            const Port& port = dataplane.ports[i];
+            const Path here = path.child("port").element(i, port.name);
+            if (!names.emplace(port.name, &port).second) {
+                refuse(here.child("name"), "two ports are named " + quoted(port.name), "rename one");
+            }
+            if (const auto* af_xdp = std::get_if<AfXdpPort>(&port.kind)) {
+                const auto [other, is_new] = devices.emplace(af_xdp->device, &port);
+                if (!is_new) {
+                    refuse(here.child("af_xdp"),
+                           "port " + quoted(other->second->name) + " has " + af_xdp->device + " already",
+                           "name another interface, or remove one of the two");
+                }
+            }
+            if (port.queues != dataplane.workers) {
+                refuse(here.child("queues"),
+                       "port " + quoted(port.name) + " has " + number(port.queues) + " queues for " +
+                           number(dataplane.workers) + " workers",
+                       "worker i serves queue i of every port: make the two numbers equal");
+            }
+        }
+    }
+
+    // ---- next hops
+    void next_hops() {
+        const Path path = top("next_hop");
+        if (state_.next_hops.size() > most_next_hops) {
+            return refuse(path, "there are " + number(state_.next_hops.size()) + " next hops",
+                          "use at most " + number(most_next_hops));
+        }
+        std::map<IpAddress, std::size_t> addresses;
+        std::map<Prefix, std::size_t> prefixes;
+        for (std::size_t i = 0; i < state_.next_hops.size(); ++i) {
+            const NextHop& hop = state_.next_hops[i];
+            const Path here = path.element(i, hop.address.text());
+            if (!is_link_local(hop.address)) ordinary(hop.address, here.child("address"));
+            if (!addresses.emplace(hop.address, i).second) {
+                refuse(here.child("address"), "the next hop " + hop.address.text() + " is there twice", "remove one");
+            }
+            for (std::size_t j = 0; j < hop.prefix.size(); ++j) {
+                if (prefixes.emplace(hop.prefix[j], i).second) continue;
+                refuse(here.child("prefix").element(j), "two next hops lead to " + hop.prefix[j].text(),
+                       "remove it from one");
+            }
+            const auto is_its_port = [&hop](const Port& port) { return port.name == hop.port; };
+            if (std::ranges::none_of(state_.dataplane.ports, is_its_port)) {
+                refuse(here.child("port"), "there is no port " + quoted(hop.port), "name one of [[dataplane.port]]");
+            }
+        }
+        captures_have_next_hops();
+    }
+    void captures_have_next_hops() {
+        for (std::size_t i = 0; i < state_.dataplane.ports.size(); ++i) {
+            const Port& port = state_.dataplane.ports[i];
+            const auto is_on_it = [&port](const NextHop& hop) { return hop.port == port.name; };
+            if (!std::holds_alternative<CapturePort>(port.kind)) continue;
+            if (std::ranges::any_of(state_.next_hops, is_on_it)) continue;
+            refuse(top("dataplane").child("port").element(i, port.name),
+                   "the capture port " + quoted(port.name) + " has no next hop",
+                   "add [[next_hop]] with address, mac and port = " + quoted(port.name));
+        }
+    }
+
+    // ---- services
+    void services() {
+        if (state_.services.size() > most_services) {
+            return refuse(top("service"), "there are " + number(state_.services.size()) + " services",
+                          "use at most " + number(most_services));
+        }
+        std::unordered_map<std::string_view, const Service*> names;
+        for (const Service& service : state_.services) {
+            if (!names.emplace(service.name, &service).second) {
+                refuse(at(service).child("name"), "two services are named " + quoted(service.name), "rename one");
+            }
+            table_size(service);
+            check(service);
+            if (!service.flows) only_udp(service);
+        }
+        if (!vips()) return;
+        backends();
+        endpoints();
+    }
+    void table_size(const Service& service) {
+        if (!service.table_size) return;
+        const std::size_t count = service.backends.size();
+        const std::uint32_t size = *service.table_size;
+        const Path path = at(service).child("table_size");
+        const std::string says = "service " + quoted(service.name) + ": table_size " + number(size);
+        const std::string better = "use " + number(default_table_size(count));
+        if (!is_prime(size)) return refuse(path, says + " is not prime", better + ", or another prime");
+        if (size < count) return refuse(path, says + " is less than the number of backends, " + number(count), better);
+        if (size >= 100 * count) return;
+        warn(path,
+             says + " is less than 100 times the number of backends, " + number(count) + ": shares will be uneven",
+             better);
+    }
+    void check(const Service& service) {
+        if (!service.check || service.check->timeout <= service.check->interval) return;
+        refuse(at(service).child("check").child("timeout"),
+               "the timeout " + duration_text(service.check->timeout) + " is longer than the interval " +
+                   duration_text(service.check->interval),
+               "make it at most the interval");
+    }
+    void only_udp(const Service& service) {
+        for (std::size_t i = 0; i < service.vips.size(); ++i) {
+            if (service.vips[i].protocol == Protocol::udp) continue;
+            refuse(at_vip(service, i),
+                   "flows = \"off\" is for services of single packets, but " + service.vips[i].text() + " is tcp",
+                   "use udp, or flows = \"on\"");
+        }
+    }
+
+    bool vips() {
+        std::map<Endpoint, const Service*> seen;
+        std::size_t count = 0;
+        for (const Service& service : state_.services) {
+            count += service.vips.size();
+            if (service.vips.empty()) {
+                refuse(at(service).child("vip"), "service " + quoted(service.name) + " has no VIP",
+                       "add one, like vip = [\"198.18.0.10:443/tcp\"]");
+            }
+            for (std::size_t i = 0; i < service.vips.size(); ++i) {
+                const Endpoint& vip = service.vips[i];
+                ordinary(vip.address, at_vip(service, i));
+                const auto [other, is_new] = seen.emplace(vip, &service);
+                if (is_new) continue;
+                const bool same = other->second == &service;
+                refuse(
+                    at_vip(service, i),
+                    "the VIP " + vip.text() +
+                        (same ? " is there twice" : " belongs to service " + quoted(other->second->name) + " already"),
+                    "remove one of the two");
+            }
+        }
+        if (count <= most_listeners) return true;
+        refuse(top("service"), "there are " + number(count) + " VIPs", "use at most " + number(most_listeners));
+        return false;
+    }
+
+    void backends() {
+        std::map<IpAddress, const Service*> vip_addresses;
+        for (const Service& service : state_.services) {
+            for (const Endpoint& vip : service.vips) vip_addresses.emplace(vip.address, &service);
+        }
+        for (const Service& service : state_.services) {
+            if (service.backends.size() > most_backends) {
+                refuse(at(service).child("backend"),
+                       "there are " + number(service.backends.size()) + " backends in one service",
+                       "use at most " + number(most_backends));
+            }
+            for (const Backend& backend : service.backends) {
+                one_backend(service, backend);
+                const auto vip = vip_addresses.find(backend.address);
+                if (vip == vip_addresses.end()) continue;
+                refuse(at(service, backend).child("address"),
+                       backend.address.text() + " is also a VIP, of service " + quoted(vip->second->name),
+                       "a backend needs an address of its own");
+            }
+        }
+    }
+    void one_backend(const Service& service, const Backend& backend) {
+        const auto usable = [&backend](const Endpoint& vip) {
+            return vip.address.family() == backend.address.family();
+        };
+        if (!service.vips.empty() && std::ranges::none_of(service.vips, usable)) {
+            const std::string family = backend.address.is_v4() ? "IPv4" : "IPv6";
+            refuse(at(service, backend).child("address"),
+                   "no VIP of service " + quoted(service.name) + " can use " + label(backend) + ": none is " + family,
+                   "add an " + family + " VIP, or remove the backend");
+        }
+        if (backend.weight > max_weight) {
+            refuse(at(service, backend).child("weight"), "the weight " + number(backend.weight) + " is out of range",
+                   "use 0 to " + number(max_weight));
+        }
+        if (is_loopback(backend.address)) {
+            warn(at(service, backend).child("address"),
+                 backend.address.text() + " is a loopback address: no packet can be forwarded to it",
+                 "use an address of the machine");
+        } else {
+            ordinary(backend.address, at(service, backend).child("address"));
+        }
+    }
+
+    // ---- backends on the wire, where services meet
+    std::vector<Use> uses(const std::vector<GroupsOfService>& groups) const;
+    void endpoints();
+    void used_twice(const Use& one, const Use& other);
+    void shared_by_vips(const std::vector<const Group*>& groups, const Endpoint& example, std::size_t count);
+
+    const DesiredState& state_;
+    const Positions& positions_;
+    Findings findings_{};
+};
+
+GroupsOfService groups_of(const Service& service, std::uint32_t index) {
+    GroupsOfService result;
+    for (std::uint32_t i = 0; i < service.vips.size(); ++i) {
+        const Endpoint& vip = service.vips[i];
+        auto& [following, fixed] = result[vip.address.is_v4()];
+        for (Group* group : {&following[{vip.port.host(), vip.protocol}], &fixed[{0, vip.protocol}]}) {
+            group->service = index;
+            group->vips.push_back(i);
+        }
+    }
+    return result;
+}
+
+const Groups& groups_for(const GroupsOfService& groups, const Backend& backend) {
+    return groups[backend.address.is_v4()][backend.port != 0];
+}
+
+// Sorted by endpoint.
+std::vector<Use> Examiner::uses(const std::vector<GroupsOfService>& groups) const {
+    std::vector<Use> result;
+    for (std::uint32_t s = 0; s < state_.services.size(); ++s) {
+        const std::vector<Backend>& backends = state_.services[s].backends;
+        for (std::uint32_t b = 0; b < backends.size(); ++b) {
+            for (const auto& [wire, group] : groups_for(groups[s], backends[b])) {
+                const auto& [port, protocol] = wire;
+                const Be16 own_or_followed(port != 0 ? port : backends[b].port);
+                result.push_back({{backends[b].address, own_or_followed, protocol}, &group, b});
+            }
+        }
+    }
+    std::ranges::stable_sort(result, {}, &Use::endpoint);
+    return result;
+}
+
+void Examiner::endpoints() {
+    std::vector<GroupsOfService> groups;
+    std::size_t handles = 0;
+    for (std::uint32_t s = 0; s < state_.services.size(); ++s) {
+        groups.push_back(groups_of(state_.services[s], s));
+        for (const Backend& backend : state_.services[s].backends) handles += groups_for(groups[s], backend).size();
+    }
+    if (handles > most_handles) {
+        return refuse(
+            top("service"),
+            "all services together have " + number(handles) + " backends, counted once for each port they serve",
+            "use at most " + number(most_handles));
+    }
+    // One warning for each set of VIPs, however many backends they share: an example and the number.
+    std::map<std::vector<const Group*>, std::pair<Endpoint, std::size_t>> shared;
+    const std::vector<Use> all = uses(groups);
+    for (auto use = all.begin(); use != all.end();) {
+        std::vector<const Group*> together{use->group};
+        auto next = use + 1;
+        for (; next != all.end() && next->endpoint == use->endpoint; ++next) {
+            used_twice(*(next - 1), *next);
+            together.push_back(next->group);
+        }
+        ++shared.try_emplace(std::move(together), use->endpoint, 0).first->second.second;
+        use = next;
+    }
+    for (const auto& [together, example] : shared) shared_by_vips(together, example.first, example.second);
+}
+
+void Examiner::used_twice(const Use& one, const Use& other) {
+    const Service& before = state_.services[one.group->service];
+    const Service& service = state_.services[other.group->service];
+    const Path path = at(service, service.backends[other.backend]);
+    const std::string name = "the backend " + other.endpoint.text();
+    if (&service == &before) {
+        refuse(path, name + " is in service " + quoted(service.name) + " twice", "remove one of the two");
+    } else if (!service.flows || !before.flows) {
+        const std::string off = service.flows ? before.name : service.name;
+        refuse(path,
+               name + " is in services " + quoted(before.name) + " and " + quoted(service.name) + ", and " +
+                   quoted(off) + " has flows = \"off\": nobody could tell whose its replies are",
+               "give it another port in one of them, or set flows = \"on\"");
+    }
+}
+
+void Examiner::shared_by_vips(const std::vector<const Group*>& groups, const Endpoint& example, std::size_t count) {
+    std::size_t vips = 0;
+    std::string names;
+    for (const Group* group : groups) {
+        const Service& service = state_.services[group->service];
+        for (const std::uint32_t vip : group->vips) {
+            if (++vips <= 2) names += (vips == 1 ? "" : ", ") + service.vips[vip].text();
+        }
+    }
+    if (vips < 2) return;
+    const std::string more = count > 1 ? " and " + number(count - 1) + " more" : "";
+    std::string message = "the backend " + example.text() + more + " is behind " + number(vips) + " VIPs (" + names +
+                          (vips > 2 ? ", …" : "") +
+                          "): two connections from one client port would be one at the backend";
+    if (vips > shm::listeners_per_source) {
+        message += ", and replies without a known flow are derived for the first " + number(shm::listeners_per_source) +
+                   " of them only";
+    }
+    warn(at(state_.services[groups.front()->service]).child("backend"), message,
+         "give each VIP a port of its own at the backends");
+}
+
+}  // namespace
+
+Findings examine(const DesiredState& state, const Positions& positions) { return Examiner(state, positions).examine(); }
+
+Status validate(const DesiredState& state, const Positions& positions) {
+    Findings findings = examine(state, positions);
+    if (!findings.errors.empty()) return std::move(findings.errors.front());
+    return Done{};
+}
+
+std::vector<Error> warnings(const DesiredState& state, const Positions& positions) {
+    return examine(state, positions).warnings;
+}
+
+void fix_table_sizes(DesiredState& state, const DesiredState* previous) {
+    std::unordered_map<std::string_view, std::uint32_t> known;
+    if (previous != nullptr) {
+        for (const Service& service : previous->services) known.emplace(service.name, service.table_size.value_or(0));
+    }
+    for (Service& service : state.services) {
+        if (service.table_size) continue;
+        const auto before = known.find(service.name);
+        const bool fixed = before != known.end() && before->second != 0;
+        service.table_size = fixed ? before->second : default_table_size(service.backends.size());
+    }
+}
+
+}  // namespace shunt::config
