@@ -1,0 +1,257 @@
+#include "src/config/validate.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "src/config/toml.h"
+
+namespace shunt::config {
+namespace {
+
+struct Judged {
+    std::vector<std::string> errors{};
+    std::vector<std::string> warnings{};
+};
+
+// What is found in a text, as people see it.
+Judged judged(const std::string& text) {
+    Positions positions;
+    const auto state = parse_toml("version = 1\n" + text, "f", &positions);
+    EXPECT_TRUE(state) << state.error().text();
+    Judged result;
+    if (!state) return result;
+    const Findings findings = examine(*state, positions);
+    for (const Error& error : findings.errors) {
+        result.errors.push_back(error.text());
+        EXPECT_FALSE(error.remedy.empty());
+        EXPECT_FALSE(error.key.empty());
+    }
+    for (const Error& warning : findings.warnings) result.warnings.push_back(warning.text());
+    const Status status = validate(*state, positions);
+    EXPECT_EQ(status ? "" : status.error().text(), result.errors.empty() ? "" : result.errors.front());
+    return result;
+}
+
+// The only error in a text, without its remedy.
+std::string error_in(const std::string& text) {
+    const Judged found = judged(text);
+    EXPECT_EQ(found.errors.size(), 1U) << text;
+    return found.errors.empty() ? "" : found.errors[0].substr(0, found.errors[0].find("; "));
+}
+std::string warning_in(const std::string& text) {
+    const Judged found = judged(text);
+    EXPECT_TRUE(found.errors.empty()) << found.errors.front();
+    EXPECT_EQ(found.warnings.size(), 1U) << text;
+    return found.warnings.empty() ? "" : found.warnings[0].substr(0, found.warnings[0].find("; "));
+}
+
+std::string service(const std::string& name, const std::string& vips, const std::string& rest = {}) {
+    return "[[service]]\nname = \"" + name + "\"\nvip = [" + vips + "]\n" + rest + "\n";
+}
+std::string backend(const std::string& address, const std::string& rest = {}) {
+    return "[[service.backend]]\naddress = \"" + address + "\"\n" + rest + "\n";
+}
+constexpr const char* web_vip = "\"198.18.0.10:443/tcp\"";
+constexpr const char* dns_vip = "\"198.18.0.53:53/udp\"";
+
+TEST(Validate, FindsNothingInASoundState) {
+    const Judged found = judged(
+        "[node]\nsource = [\"198.18.1.11\"]\n[dataplane]\nworkers = 2\n"
+        "[[dataplane.port]]\nname = \"lan0\"\naf_xdp = \"eth1\"\n[[dataplane.port]]\nname = \"lan1\"\naf_xdp = "
+        "\"eth2\"\n"
+        "[[next_hop]]\naddress = \"fe80::1\"\nport = \"lan0\"\nmac = \"02:00:00:00:00:01\"\nprefix = [\"::/0\"]\n" +
+        service("web", "\"198.18.0.10:443/tcp\", \"[2001:db8::10]:443/tcp\"", "table_size = 1021\n[service.check]") +
+        backend("198.18.2.11") + backend("2001:db8:2::21") +
+        service("live", "\"198.18.0.10:8080/tcp\", \"198.18.0.10:8080/udp\"") + backend("198.18.2.11") +
+        service("dns", dns_vip, "flows = \"off\"") + backend("198.18.2.11"));
+    EXPECT_TRUE(found.errors.empty()) << found.errors.front();
+    EXPECT_TRUE(found.warnings.empty()) << found.warnings.front();
+}
+
+TEST(Validate, NamesAndVipsAreUnique) {
+    EXPECT_EQ(error_in(service("web", web_vip) + service("web", dns_vip)), "f:7:8: two services are named \"web\"");
+    EXPECT_EQ(error_in(service("web", web_vip) + service("web2", std::string(dns_vip) + ",\n" + web_vip)),
+              "f:9:1: the VIP 198.18.0.10:443/tcp belongs to service \"web\" already");
+    EXPECT_EQ(error_in(service("web", std::string(web_vip) + ", " + web_vip)),
+              "f:4:31: the VIP 198.18.0.10:443/tcp is there twice");
+    EXPECT_EQ(error_in(service("web", "")), "f:4:7: service \"web\" has no VIP");
+}
+
+TEST(Validate, TableSizesArePrimeAndLargeEnough) {
+    EXPECT_EQ(error_in(service("web", web_vip, "table_size = 65536")),
+              "f:5:14: service \"web\": table_size 65536 is not prime");
+    EXPECT_EQ(error_in(service("web", web_vip, "table_size = 2") + backend("198.18.2.1") + backend("198.18.2.2") +
+                       backend("198.18.2.3")),
+              "f:5:14: service \"web\": table_size 2 is less than the number of backends, 3");
+    EXPECT_EQ(
+        warning_in(service("web", web_vip, "table_size = 199") + backend("198.18.2.1") + backend("198.18.2.2")),
+        "f:5:14: service \"web\": table_size 199 is less than 100 times the number of backends, 2: shares will be "
+        "uneven");
+    EXPECT_TRUE(judged(service("web", web_vip, "table_size = 7")).warnings.empty());
+}
+
+TEST(Validate, BackendsCanBeReachedFromAVip) {
+    EXPECT_EQ(error_in(service("web", web_vip) + backend("2001:db8:2::21")),
+              "f:7:11: no VIP of service \"web\" can use 2001:db8:2::21: none is IPv6");
+    EXPECT_EQ(error_in(service("web", "\"[2001:db8::10]:443/tcp\"") + backend("198.18.2.11", "port = 80")),
+              "f:7:11: no VIP of service \"web\" can use 198.18.2.11:80: none is IPv4");
+}
+
+TEST(Validate, BackendsAreInAServiceOnce) {
+    EXPECT_EQ(error_in(service("web", web_vip) + backend("198.18.2.11") + backend("198.18.2.11")),
+              "f:9:1: the backend 198.18.2.11:443/tcp is in service \"web\" twice");
+    EXPECT_EQ(error_in(service("web", web_vip) + backend("198.18.2.11", "port = 443") + backend("198.18.2.11")),
+              "f:9:1: the backend 198.18.2.11:443/tcp is in service \"web\" twice");
+    EXPECT_TRUE(
+        judged(service("web", web_vip) + backend("198.18.2.11", "port = 80") + backend("198.18.2.11")).errors.empty());
+}
+
+TEST(Validate, EndpointsWithoutFlowsBelongToOneService) {
+    const std::string off = service("dns", dns_vip, "flows = \"off\"") + backend("198.18.2.11");
+    const std::string also = "\"198.18.0.54:53/udp\"";
+    EXPECT_EQ(
+        error_in(off + service("dns2", also) + backend("198.18.2.11")),
+        "f:13:1: the backend 198.18.2.11:53/udp is in services \"dns\" and \"dns2\", and \"dns\" has flows = \"off\": "
+        "nobody could tell whose its replies are");
+    EXPECT_EQ(error_in(service("dns2", also) + backend("198.18.2.11") + off).substr(0, 76),
+              "f:13:1: the backend 198.18.2.11:53/udp is in services \"dns2\" and \"dns\", and ");
+    EXPECT_TRUE(judged(off + service("dns2", also) + backend("198.18.2.11", "port = 54")).errors.empty());
+    EXPECT_TRUE(judged(off + service("tcp", "\"198.18.0.53:53/tcp\"") + backend("198.18.2.11")).errors.empty());
+    EXPECT_EQ(error_in(service("web", web_vip, "flows = \"off\"")),
+              "f:4:8: flows = \"off\" is for services of single packets, but 198.18.0.10:443/tcp is tcp");
+}
+
+TEST(Validate, WarnsOfBackendsBehindSeveralVips) {
+    const std::string two = service("a", "\"198.18.0.10:443/tcp\"") + backend("198.18.2.11") + backend("198.18.2.12") +
+                            service("b", "\"198.18.0.11:443/tcp\"") + backend("198.18.2.11") + backend("198.18.2.12");
+    EXPECT_EQ(warning_in(two),
+              "f:6:1: the backend 198.18.2.11:443/tcp and 1 more is behind 2 VIPs (198.18.0.10:443/tcp, "
+              "198.18.0.11:443/tcp): two connections from one client port would be one at the backend");
+    std::string vips;
+    for (int i = 1; i <= 9; ++i) vips += "\"198.18.0." + std::to_string(i) + ":443/tcp\",";
+    const std::string nine = warning_in(service("a", vips) + backend("198.18.2.11"));
+    EXPECT_NE(nine.find("is behind 9 VIPs (198.18.0.1:443/tcp, 198.18.0.2:443/tcp, …)"), std::string::npos) << nine;
+    EXPECT_NE(nine.find("are derived for the first 8 of them only"), std::string::npos) << nine;
+    // A port of the backend's own, behind two ports of the VIP.
+    EXPECT_EQ(
+        judged(service("a", "\"198.18.0.10:443/tcp\", \"198.18.0.10:80/tcp\"") + backend("198.18.2.11", "port = 80"))
+            .warnings.size(),
+        1U);
+    EXPECT_TRUE(judged(service("a", "\"198.18.0.10:443/tcp\", \"198.18.0.10:80/tcp\"") + backend("198.18.2.11"))
+                    .warnings.empty());
+}
+
+TEST(Validate, AddressesAreThoseOfMachines) {
+    EXPECT_EQ(error_in(service("web", web_vip) + backend("198.18.0.10")),
+              "f:7:11: 198.18.0.10 is also a VIP, of service \"web\"");
+    for (const char* odd :
+         {"0.0.0.0", "0.1.2.3", "169.254.1.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"}) {
+        EXPECT_EQ(error_in(service("web", web_vip) + backend(odd)).substr(0, 7), "f:7:11:") << odd;
+        EXPECT_EQ(error_in(service("web", "\"" + std::string(odd) + ":443/tcp\"")).substr(0, 6), "f:4:8:") << odd;
+        EXPECT_EQ(error_in("[node]\nsource = [\"" + std::string(odd) + "\"]").substr(0, 7), "f:3:11:") << odd;
+    }
+    for (const char* odd : {"::", "fe80::1", "febf::1", "ff02::1"}) {
+        EXPECT_EQ(judged(service("web", "\"[2001:db8::10]:443/tcp\"") + backend(odd)).errors.size(), 1U) << odd;
+        EXPECT_EQ(judged(service("web", "\"[" + std::string(odd) + "]:443/tcp\"")).errors.size(), 1U) << odd;
+    }
+    EXPECT_EQ(judged(service("web", "\"127.0.0.1:443/tcp\"")).errors.size(), 1U);
+    EXPECT_EQ(warning_in(service("web", web_vip) + backend("127.0.0.1")),
+              "f:7:11: 127.0.0.1 is a loopback address: no packet can be forwarded to it");
+}
+
+TEST(Validate, ChecksEndBeforeTheNextBegins) {
+    EXPECT_EQ(error_in(service("web", web_vip, "[service.check]\ninterval = \"500ms\"")),
+              "f:5:1: the timeout 800ms is longer than the interval 500ms");
+    EXPECT_TRUE(judged(service("web", web_vip, "[service.check]\ninterval = \"800ms\"")).errors.empty());
+}
+
+TEST(Validate, PortsAndWorkersFit) {
+    const auto port = [](const char* name, const char* device) {
+        return std::string("[[dataplane.port]]\nname = \"") + name + "\"\naf_xdp = \"" + device + "\"\n";
+    };
+    EXPECT_EQ(error_in("[dataplane]\nworkers = 2\n" + port("lan0", "eth1") + "queues = 1"),
+              "f:7:10: port \"lan0\" has 1 queues for 2 workers");
+    EXPECT_EQ(error_in(port("lan0", "eth1") + port("lan0", "eth2")), "f:6:8: two ports are named \"lan0\"");
+    EXPECT_EQ(error_in(port("lan0", "eth1") + port("lan1", "eth1")), "f:7:10: port \"lan0\" has eth1 already");
+    std::string many;
+    for (int i = 0; i < 17; ++i) many += port(("p" + std::to_string(i)).c_str(), ("e" + std::to_string(i)).c_str());
+    EXPECT_EQ(error_in(many), "f:2:1: there are 17 ports");
+    DesiredState state;
+    state.dataplane.cores = {1, 2};
+    EXPECT_EQ(validate(state).error().message, "2 cores for 1 workers");
+}
+
+TEST(Validate, NextHopsLeadSomewhere) {
+    const auto hop = [](const char* address, const char* port, const char* rest = "") {
+        return std::string("[[next_hop]]\naddress = \"") + address + "\"\nport = \"" + port +
+               "\"\nmac = \"02:00:00:00:00:01\"\n" + rest + "\n";
+    };
+    const std::string port = "[[dataplane.port]]\nname = \"cap0\"\npcap = { in = \"a\" }\n";
+    EXPECT_EQ(error_in(port), "f:2:1: the capture port \"cap0\" has no next hop");
+    EXPECT_TRUE(judged(port + hop("198.18.2.11", "cap0")).errors.empty());
+    EXPECT_EQ(error_in(port + hop("198.18.2.11", "cap0") + hop("198.18.2.12", "cap1")),
+              "f:12:8: there is no port \"cap1\"");
+    EXPECT_EQ(error_in(port + hop("198.18.2.11", "cap0") + hop("198.18.2.11", "cap0")),
+              "f:11:11: the next hop 198.18.2.11 is there twice");
+    EXPECT_EQ(error_in(port + hop("198.18.2.11", "cap0", "prefix = [\"0.0.0.0/0\"]") +
+                       hop("198.18.2.12", "cap0", "prefix = [\"::/0\", \"0.0.0.0/0\"]")),
+              "f:14:19: two next hops lead to 0.0.0.0/0");
+    EXPECT_EQ(error_in(port + hop("224.0.0.1", "cap0")), "f:6:11: 224.0.0.1 is a multicast address");
+}
+
+TEST(Validate, KeepsToTheBoundsOfSharedMemory) {
+    const auto vip = [](std::uint32_t n) {
+        return Endpoint{IpAddress::v4(198, 18, static_cast<std::uint8_t>(n >> 16), 1),
+                        Be16(static_cast<std::uint16_t>(n)), Protocol::tcp};
+    };
+    DesiredState services;
+    for (std::uint32_t i = 0; i < 16'384; ++i) {
+        services.services.push_back({.name = "s" + std::to_string(i), .vips = {vip(i + 1)}});
+    }
+    EXPECT_EQ(validate(services).error().message, "there are 16384 services");
+    services.services.pop_back();
+    EXPECT_TRUE(validate(services));
+
+    DesiredState listeners;
+    listeners.services.push_back({.name = "many"});
+    for (std::uint32_t i = 0; i < 65'536; ++i) listeners.services[0].vips.push_back(vip(i));
+    EXPECT_EQ(validate(listeners).error().message, "there are 65536 VIPs");
+    listeners.services[0].vips.pop_back();
+    EXPECT_TRUE(validate(listeners));
+
+    // Two backends behind each of 65,535 ports are just below the bound, three beyond it.
+    for (std::uint8_t i = 1; i <= 3; ++i) {
+        EXPECT_TRUE(validate(listeners));
+        listeners.services[0].backends.push_back({IpAddress::v4(198, 19, 0, i)});
+    }
+    EXPECT_EQ(validate(listeners).error().message,
+              "all services together have 196605 backends, counted once for each port they serve");
+}
+
+TEST(Validate, NamesAtMostAHundredErrors) {
+    DesiredState state;
+    for (int i = 0; i < 1000; ++i) state.services.push_back({.name = "same"});
+    EXPECT_EQ(examine(state).errors.size(), 100U);
+}
+
+TEST(TableSizes, AreChosenOnceAndStay) {
+    DesiredState before;
+    before.services = {{.name = "small"}, {.name = "given"}};
+    before.services[1].table_size = 4093;
+    fix_table_sizes(before);
+    EXPECT_EQ(before.services[0].table_size, 1021U);
+    EXPECT_EQ(before.services[1].table_size, 4093U);
+
+    DesiredState after;
+    after.services = {{.name = "new"}, {.name = "small"}, {.name = "given"}};
+    for (Service& service : after.services) service.backends.resize(50);
+    after.services[2].table_size = 65537;
+    fix_table_sizes(after, &before);
+    EXPECT_EQ(after.services[0].table_size, 16381U);
+    EXPECT_EQ(after.services[1].table_size, 1021U);
+    EXPECT_EQ(after.services[2].table_size, 65537U);
+}
+
+}  // namespace
+}  // namespace shunt::config
