@@ -10,6 +10,7 @@
 // The table outlives this process on purpose; only `remove` takes it away.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +20,7 @@
 
 namespace shunt::controlplane {
 
-// Sorted and without duplicates once `normalise`d; Guard does that itself.
+// Sets: order and repetition mean nothing to Guard and the scripts.
 struct GuardRules {
     std::vector<Endpoint> listeners{};
     std::vector<Endpoint> nat_backends{};   // with the port on the wire
@@ -30,7 +31,7 @@ struct GuardRules {
 // Text for `nft -f -`, each one transaction. Pure.
 std::string guard_table_name(std::string_view instance);  // injective: "lb-1" gives "shunt_lb_2d1"
 std::string guard_replace_script(std::string_view instance, GuardRules rules);
-std::string guard_change_script(std::string_view instance, GuardRules from, GuardRules to);
+std::string guard_change_script(std::string_view instance, GuardRules from, GuardRules to);  // "" if nothing changes
 std::string guard_remove_script(std::string_view instance);
 
 class Guard {
@@ -38,18 +39,17 @@ class Guard {
     explicit Guard(std::string instance);
 
     // Makes the kernel's table match: nothing if it already does as far as we know, else only the difference, else
-    // (first time, or somebody else touched the table) the whole table; each atomically. Blocks while nft runs (a few
-    // milliseconds). An error leaves the kernel's table as it was.
+    // (first time, or somebody else touched the table) the whole table; each atomically. Blocks while nft runs: some
+    // milliseconds, half a second to write 100,000 endpoints anew. An error leaves the kernel's table as it was.
     Status apply(GuardRules rules);
-    // Whether the table is still there: a firewall that was reloaded with `flush ruleset` takes it away in silence.
+    // Whether the table is still there: a firewall that is reloaded with `flush ruleset` takes it away in silence.
     // If it is gone the next `apply` puts all of it back.
     Result<bool> present();
     Status remove();
 
   private:
     std::string instance_;
-    GuardRules applied_{};
-    bool installed_{};  // by us, as `applied_`
+    std::optional<GuardRules> applied_{};  // what the kernel has, as far as we know
 };
 
 }  // namespace shunt::controlplane

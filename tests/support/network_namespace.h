@@ -33,6 +33,9 @@ class NetworkNamespace {
     // A command, without quotes, in this one.
     void run_inside(const std::string& command) const { run("nsenter --net=" + path() + " sh -c '" + command + "'"); }
 
+    // Moves the calling thread: several namespaces nest like scopes, and a test may go to and fro between them.
+    void enter() const { EXPECT_EQ(::setns(own_, CLONE_NEWNET), 0); }
+
     // For `ip link … netns`.
     std::string path() const { return "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(own_); }
 
