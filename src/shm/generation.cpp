@@ -22,8 +22,16 @@ void Acceptor::refuse(Generation generation, RefusalReason reason) noexcept {
 }
 
 std::optional<Tables> Acceptor::validate_newest() {
-    const Generation published(header().published.load(std::memory_order_seq_cst));
     const Generation accepted(state_.accepted.load(std::memory_order_relaxed));
+    // A generation in force keeps the ring from coming round meanwhile; where there is none the announcement does.
+    if (!accepted) announce();
+    const auto tables = validate_newer_than(accepted);
+    if (!tables) state_.attaching.store(0, std::memory_order_release);
+    return tables;
+}
+
+std::optional<Tables> Acceptor::validate_newer_than(Generation accepted) {
+    const Generation published(header().published.load(std::memory_order_seq_cst));
     if (published == accepted) return std::nullopt;
     if (published < accepted) {
         refuse(published, RefusalReason::generation);

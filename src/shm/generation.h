@@ -23,13 +23,16 @@ class Acceptor {
     void set_readable(std::uint64_t bytes) noexcept { validator_.set_readable(bytes); }
 
     // What is published and not accepted yet, validated; a refusal is counted and leaves the old generation in force.
-    // The caller prepares what workers will need of it (next hops), then calls accept().
+    // The caller prepares what workers will need of it (next hops), then calls accept(). Ends an announcement if there
+    // is nothing to accept: a control plane that waited for a verdict on a bad generation could never publish a better
+    // one.
     std::optional<Tables> validate_newest();
     void accept(const Tables& tables) noexcept;
 
     const TablesHeader& header() const noexcept { return *reinterpret_cast<const TablesHeader*>(region_); }
 
   private:
+    std::optional<Tables> validate_newer_than(Generation accepted);
     void refuse(Generation generation, RefusalReason reason) noexcept;
 
     const std::byte* region_;
