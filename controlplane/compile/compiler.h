@@ -5,14 +5,17 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
-#include "controlplane/compile/book.h"
 #include "controlplane/compile/image.h"
+#include "controlplane/compile/ledger.h"
 #include "controlplane/compile/network_view.h"
+#include "controlplane/compile/next_hops.h"
+#include "controlplane/compile/service_image.h"
 #include "src/base/result.h"
 #include "src/base/time.h"
 #include "src/config/desired_state.h"
@@ -34,52 +37,41 @@ struct Inputs {
 class Compiler {
   public:
     Compiler() = default;
-    // Goes on with the ids of a published generation.
-    explicit Compiler(Book book);
+    // Goes on with the ids of a published generation, so that a restart changes nothing.
+    explicit Compiler(const shm::Tables& published);
 
     // The image is that of this object: it holds until the next call. An error (too many of something, two backends
     // that are the same on the wire) changes nothing: the old image stays, and with it all ids.
     Result<const Image*> compile(const Inputs& inputs);
-    const Image& image() const noexcept { return image_; }
-    const Book& book() const noexcept { return book_; }
+    // What was compiled last; not to be published before the first success.
+    const Image& image() const noexcept { return ledger_.image(); }
 
   private:
-    // A backend as one VIP reaches it.
-    struct Use {
-        std::uint32_t vip{};      // position in the service
-        std::uint32_t backend{};  // position in the service
-        shm::Handle handle{};
-        SourceNumber source{};
-        NextHopIndex next_hop{};
-    };
-    // The table of one family: who is in it, in key order, and the slots.
-    struct FamilyTable {
-        std::vector<std::uint32_t> backends{};   // positions in the service
-        std::vector<config::Backend> members{};  // the same, as values
-        SharedVector<std::uint16_t> slots{};
-        std::uint64_t hash{};
-    };
-    struct CompiledService {
-        // What it was made of.
+    // What a service was made of, and what it became.
+    struct Compiled {
         config::Service service{};
         config::Timeouts timeouts{};  // of the data plane
         std::vector<shm::Verdict> verdicts{};
-
-        ServiceIndex index{};
-        std::vector<ListenerIndex> listeners{};  // by position of the VIP
-        std::vector<Use> uses{};
-        std::vector<bool> awaited{};  // by position of the backend
+        ServiceNumbers numbers{};
         std::array<FamilyTable, 2> tables{};
+
+        bool made_of(const config::Service& other, const config::Timeouts& general,
+                     std::span<const shm::Verdict> said) const;
     };
-    struct Network;
+    struct Changed;
     struct Change;
 
-    Image image_{};
-    Book book_{};
-    std::unordered_map<std::string, CompiledService> services_{};
-    std::vector<std::vector<ListenerIndex>> source_listeners_{};  // by source number, ascending
-    std::vector<std::uint32_t> hop_uses_{};                       // by next hop: backends that need it
-    std::shared_ptr<const Network> network_{};
+    Result<Change> settle(const Inputs& inputs);
+    const Compiled& before(std::size_t position, const std::string& name) const;
+    bool has_order(const std::vector<config::Service>& services) const;
+    Result<std::vector<ServiceNumbers>> gone(const std::vector<config::Service>& wanted) const;
+    void commit(Change change, const Inputs& inputs);
+    void remember_order(const std::vector<config::Service>& services, const Change& change);
+
+    Ledger ledger_{};
+    std::unordered_map<std::string, std::shared_ptr<const Compiled>> services_{};
+    std::vector<std::shared_ptr<const Compiled>> order_{};  // of the last state, and most often that of the next one
+    std::optional<NextHops> hops_{};
 };
 
 }  // namespace shunt::controlplane

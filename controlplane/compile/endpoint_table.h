@@ -30,12 +30,12 @@ class EndpointTable {
     std::uint32_t entries() const noexcept { return entries_; }
 
   private:
-    void count(const IpAddress& address, int change);
-    void settle_size();
+    void settle_size(bool overfull);
     bool fits(std::uint32_t bits) const;
-    void rebuild(std::uint32_t bits);
+    void resize(std::uint32_t bits);
 
     std::vector<Page> pages_{};
+    std::vector<std::uint32_t> used_{};  // slots, by page
     std::uint32_t bits_{};
     std::uint32_t entries_{};
 };

@@ -46,6 +46,7 @@ class IdPool {
     void restore(std::uint32_t number, const std::optional<Key>& key, Number state);
 
     const Number& operator[](std::uint32_t number) const { return numbers_[number]; }
+    const Key& key_of(std::uint32_t number) const { return keys_[number]; }  // of a number in force
     std::uint32_t count() const noexcept {
         return static_cast<std::uint32_t>(numbers_.size());
     }  // one above the highest
@@ -63,7 +64,8 @@ class IdPool {
     std::uint32_t limit_;
     Duration rest_;
     std::uint32_t round_;
-    std::vector<Number> numbers_{1};  // 0 is never used
+    std::vector<Number> numbers_{Number{}};  // 0 is never used
+    std::vector<Key> keys_{Key{}};
     std::unordered_map<Key, std::uint32_t, Hash> in_force_{};
     std::set<Rest> resting_{};
     std::vector<std::pair<Key, std::optional<Number>>> taken_{};  // and what the number was before: none, never used
@@ -75,6 +77,7 @@ std::uint32_t IdPool<Key, Hash>::take(const Key& key, Instant now) {
     std::uint32_t number = count();
     if (number < limit_) {
         numbers_.emplace_back();
+        keys_.emplace_back();
         taken_.emplace_back(key, std::nullopt);
     } else {
         if (resting_.empty() || resting_.begin()->first > now) return 0;
@@ -83,6 +86,7 @@ std::uint32_t IdPool<Key, Hash>::take(const Key& key, Instant now) {
         taken_.emplace_back(key, numbers_[number]);
         numbers_[number] = {numbers_[number].uses + 1, {}};
     }
+    keys_[number] = key;
     in_force_.emplace(key, number);
     return number;
 }
@@ -109,6 +113,7 @@ void IdPool<Key, Hash>::undo() {
         } else {
             SHUNT_ASSERT(number + 1 == count());
             numbers_.pop_back();
+            keys_.pop_back();
         }
     }
     taken_.clear();
@@ -116,9 +121,13 @@ void IdPool<Key, Hash>::undo() {
 
 template <class Key, class Hash>
 void IdPool<Key, Hash>::restore(std::uint32_t number, const std::optional<Key>& key, Number state) {
-    if (number >= count()) numbers_.resize(number + 1);
+    if (number >= count()) {
+        numbers_.resize(number + 1);
+        keys_.resize(number + 1);
+    }
     numbers_[number] = state;
     if (key) {
+        keys_[number] = *key;
         in_force_.emplace(*key, number);
     } else {
         resting_.insert(rest_of(number));

@@ -5,7 +5,7 @@
 // or the new one.
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,7 +14,9 @@
 #include <vector>
 
 #include "controlplane/compile/image.h"
+#include "controlplane/publish/block_writer.h"
 #include "controlplane/publish/free_space.h"
+#include "controlplane/publish/generation_writer.h"
 #include "controlplane/publish/state_watch.h"
 #include "src/base/result.h"
 #include "src/shm/layout.h"
@@ -61,11 +63,13 @@ class Publisher {
     Progress progress();
 
   private:
-    struct Draft;
-    struct Published {  // what the listeners' blocks were made of
-        SharedVector<std::uint16_t> slots{};
-        SharedVector<shm::Handle> handles{};
-    };
+    Publisher() = default;
+    void recover();
+    Generation next() const noexcept { return Generation(std::max(newest_, above_).value + 1); }
+    const shm::Root* newest_root() const noexcept;
+    void forget_before_ring();
+    void announce(Generation generation, shm::BlockOffset root, const BlockWriter& blocks);
+    void settle(Generation generation, shm::BlockOffset root, const Image& image);
 
     shm::TablesHeader& header() noexcept { return region_.at<shm::TablesHeader>(0); }
     const shm::TablesHeader& header() const noexcept { return region_.at<const shm::TablesHeader>(0); }
@@ -79,8 +83,7 @@ class Publisher {
     FreeSpace free_{};
     std::vector<Extent> current_{};                            // blocks of the newest generation, by offset
     std::map<Generation, std::vector<Extent>> left_behind_{};  // by the last generation that had them
-    std::vector<Published> published_{};                       // by listener
-    SharedVector<shm::TrieNode> routes_v4_{}, routes_v6_{};
+    Origins origins_{};
 };
 
 }  // namespace shunt::controlplane

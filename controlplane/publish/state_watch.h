@@ -23,6 +23,7 @@ struct Progress {
     Generation published{};
     Generation accepted{};  // by the data plane that runs; 0: none runs, or it accepted nothing yet
     bool alive{};           // a data plane holds the state region
+    std::string problem{};  // why nothing is known; a sentence
     bool attaching{};       // and is about to read what is published
     std::vector<WorkerProgress> workers{};
     Generation refused{};  // the last one it refused
@@ -47,7 +48,7 @@ class StateWatch {
     Progress progress() const;
     // Somebody is between announcing itself and accepting.
     bool attaching() const noexcept;
-    // The oldest generation anybody may hold; nothing if nobody holds any.
+    // Somebody may still use this generation or an older one.
     bool holds_at_or_before(Generation generation) const noexcept;
     // What any data plane, alive or not, had accepted last.
     Generation accepted() const noexcept;
@@ -58,6 +59,9 @@ class StateWatch {
         std::uint64_t device{};
         std::uint64_t inode{};
     };
+
+    template <class F>
+    bool any_held(F&& f) const;
 
     std::string path_{};
     std::vector<Watched> regions_{};  // the present one last

@@ -1,0 +1,167 @@
+#include "controlplane/publish/publisher.h"
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "controlplane/publish/generation_writer.h"
+#include "controlplane/publish/reachable.h"
+#include "controlplane/publish/tables_file.h"
+#include "src/shm/generation.h"
+
+namespace shunt::controlplane {
+namespace {
+
+constexpr Generation before_ring(Generation next) noexcept {
+    return Generation(next.value > shm::root_ring ? next.value - shm::root_ring : 0);
+}
+
+// The free bytes between what is used, in order of offset.
+void add_gaps(FreeSpace& free, const std::map<Extent, Generation>& used, std::uint64_t end) {
+    std::uint64_t at = shm::first_block_offset;
+    for (const auto& [extent, generation] : used) {
+        if (extent.offset > at) free.add({at, extent.offset - at});
+        at = std::max(at, extent.offset + extent.bytes);
+    }
+    if (end > at) free.add({at, end - at});
+}
+
+}  // namespace
+
+Result<Publisher> Publisher::open(const std::string& directory, const std::string& state_path,
+                                  PublisherOptions options) {
+    Publisher publisher;
+    publisher.options_ = std::move(options);
+    publisher.watch_ = StateWatch(state_path);
+    if (auto seen = publisher.watch_.refresh(); !seen) return seen.error();
+    auto file = open_tables(directory + "/tables", publisher.options_.reserve_bytes, publisher.options_.random_seed);
+    if (!file) return file.error();
+    publisher.region_ = std::move(file->region);
+    publisher.replaced_ = std::move(file->replaced);
+    publisher.recover();
+    return publisher;
+}
+
+Publisher Publisher::in_memory(std::uint64_t bytes, PublisherOptions options) {
+    Publisher publisher;
+    publisher.options_ = std::move(options);
+    publisher.region_ = shm::Region::anonymous(bytes);
+    format_tables(publisher.region_, publisher.options_.random_seed);
+    publisher.recover();
+    return publisher;
+}
+
+// What is used follows from the roots; everything else is free.
+void Publisher::recover() {
+    newest_ = Generation(header().published.load(std::memory_order_relaxed));
+    above_ = std::max(newest_, watch_.accepted());
+    std::map<Extent, Generation> used;  // and the last generation that has it
+    for (std::uint64_t g = before_ring(newest_).value + 1; g <= newest_.value; ++g) {
+        const auto root = shm::find_root(header(), Generation(g));
+        if (!root) continue;
+        for (const Extent& extent : reachable(region_.data(), *root)) used[extent] = Generation(g);
+    }
+    for (const auto& [extent, last] : used) {
+        (last == newest_ ? current_ : left_behind_[last]).push_back(extent);
+    }
+    add_gaps(free_, used, header().file_bytes.load(std::memory_order_relaxed));
+}
+
+const shm::Root* Publisher::newest_root() const noexcept {
+    const auto offset = shm::find_root(header(), newest_);
+    return offset ? &region_.at<const shm::Root>(*offset + sizeof(shm::BlockHeader)) : nullptr;
+}
+
+shm::Tables Publisher::tables() const noexcept {
+    const shm::Root* root = newest_root();
+    return root ? shm::Tables(region_.data(), *root) : shm::Tables();
+}
+
+// A generation takes the place in the ring of the one eight before it, whose blocks become free.
+bool Publisher::may_publish() {
+    if (!watch_.refresh() || watch_.attaching()) return false;
+    const Generation oldest = before_ring(next());
+    return !oldest || !watch_.holds_at_or_before(oldest);
+}
+
+Result<Generation> Publisher::publish(const Image& image) {
+    if (auto understood = watch_.refresh(); !understood) return understood.error();
+    if (!may_publish()) {
+        return Error{.message = "the data plane has not taken over the generations that are out",
+                     .remedy = "try again; if it lasts, look at the data plane"};
+    }
+    forget_before_ring();
+    BlockWriter blocks(region_, free_, options_.after_store);
+    const shm::Root* before = newest_root();
+    shm::Root root = GenerationWriter(blocks, region_.data(), before, origins_).write(image);
+    if (before != nullptr) {
+        root.generation = before->generation;
+        if (blocks.written() == 0 && std::memcmp(&root, before, sizeof root) == 0) return newest_;
+    }
+    root.generation = next();
+    const shm::BlockOffset offset = blocks.put(shm::BlockKind::root, &root, sizeof root);
+    if (blocks.failure()) {
+        blocks.give_up();
+        return *blocks.failure();
+    }
+    announce(root.generation, offset, blocks);
+    settle(root.generation, offset, image);
+    return newest_;
+}
+
+// First the roots, then what only they named: a reader that copies looks at the root again afterwards.
+void Publisher::forget_before_ring() {
+    const Generation oldest = before_ring(next());
+    for (shm::RootRef& root : header().roots) {
+        const std::uint64_t generation = root.generation.load(std::memory_order_relaxed);
+        if (generation == 0 || (generation > oldest.value && generation <= newest_.value)) continue;
+        root.generation.exchange(0, std::memory_order_acq_rel);
+        if (options_.after_store) options_.after_store();
+    }
+    const auto end = left_behind_.upper_bound(oldest);
+    for (auto left = left_behind_.begin(); left != end; left = left_behind_.erase(left)) {
+        for (const Extent& extent : left->second) free_.add(extent);
+    }
+}
+
+void Publisher::announce(Generation generation, shm::BlockOffset offset, const BlockWriter& blocks) {
+    shm::RootRef& root = header().roots[generation.value % shm::root_ring];
+    const auto& block = region_.at<const shm::BlockHeader>(offset);
+    root.offset.store(offset, std::memory_order_relaxed);
+    blocks.stored();
+    root.checksum.store(block.checksum, std::memory_order_relaxed);
+    blocks.stored();
+    root.generation.store(generation.value, std::memory_order_release);
+    blocks.stored();
+    header().published.store(generation.value, std::memory_order_seq_cst);
+    blocks.stored();
+}
+
+void Publisher::settle(Generation generation, shm::BlockOffset root, const Image& image) {
+    std::vector<Extent> now = reachable(region_.data(), root);
+    std::vector<Extent> gone;
+    std::set_difference(current_.begin(), current_.end(), now.begin(), now.end(), std::back_inserter(gone));
+    if (!gone.empty()) left_behind_[newest_] = std::move(gone);
+    current_ = std::move(now);
+    newest_ = generation;
+
+    origins_.slots.resize(image.listeners.size());
+    origins_.handles.resize(image.listeners.size());
+    for (std::size_t i = 0; i < image.listeners.size(); ++i) {
+        if (origins_.slots[i] != image.listeners[i].slots) origins_.slots[i] = image.listeners[i].slots;
+        if (origins_.handles[i] != image.listeners[i].handles) origins_.handles[i] = image.listeners[i].handles;
+    }
+    origins_.routes_v4 = image.routes_v4;
+    origins_.routes_v6 = image.routes_v6;
+}
+
+Progress Publisher::progress() {
+    const Status understood = watch_.refresh();
+    Progress progress = watch_.progress();
+    if (!understood) progress.problem = understood.error().text();
+    progress.published = newest_;
+    return progress;
+}
+
+}  // namespace shunt::controlplane

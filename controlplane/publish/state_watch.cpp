@@ -1,0 +1,134 @@
+#include "controlplane/publish/state_watch.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "src/shm/state.h"
+
+namespace shunt::controlplane {
+namespace {
+
+struct FileId {
+    std::uint64_t device{}, inode{};
+    bool operator==(const FileId&) const = default;
+};
+
+std::optional<FileId> file_at(const std::string& path) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0 || status.st_size == 0) return std::nullopt;
+    return FileId{status.st_dev, status.st_ino};
+}
+
+enum class Shape : std::uint8_t { complete, in_the_making, foreign };
+
+Shape shape_of(const shm::Region& region) {
+    if (region.reserved() < sizeof(shm::StateHeader)) return Shape::in_the_making;
+    const auto& header = region.at<const shm::StateHeader>(0);
+    const std::uint32_t version = header.version.load(std::memory_order_acquire);
+    if (version == 0) return Shape::in_the_making;
+    const bool ours = header.magic == shm::state_magic && version == shm::layout_version &&
+                      header.shape.workers <= shm::max_workers &&
+                      sizeof(shm::StateHeader) + sizeof(shm::WorkerBlock) * header.shape.workers <= region.reserved();
+    return ours ? Shape::complete : Shape::foreign;
+}
+
+bool holds(const std::byte* region, Generation generation) {
+    const shm::StateReader state(region);
+    const std::uint64_t accepted = state.header().accepted.load(std::memory_order_seq_cst);
+    if (accepted == 0) return false;  // nothing to hold yet
+    if (accepted <= generation.value) return true;
+    const auto workers = state.workers();
+    return std::any_of(workers.begin(), workers.end(), [&](const shm::WorkerBlock& worker) {
+        return worker.online.load(std::memory_order_seq_cst) != 0 &&
+               worker.passed.load(std::memory_order_acquire) <= generation.value;
+    });
+}
+
+}  // namespace
+
+std::size_t Progress::workers_past(Generation generation) const noexcept {
+    if (accepted < generation) return 0;
+    return static_cast<std::size_t>(std::count_if(workers.begin(), workers.end(), [&](const WorkerProgress& worker) {
+        return !worker.online || worker.passed >= generation;
+    }));
+}
+
+bool Progress::passed_by_all(Generation generation) const noexcept {
+    return !alive || (accepted >= generation && workers_past(generation) == workers.size());
+}
+
+Status StateWatch::refresh() {
+    while (regions_.size() > 1 && !regions_.front().region.locked_by_other()) regions_.erase(regions_.begin());
+    const auto file = path_.empty() ? std::nullopt : file_at(path_);
+    const bool is_known =
+        !file || (!regions_.empty() && FileId{regions_.back().device, regions_.back().inode} == *file);
+    if (is_known) return Done{};
+    auto region = shm::Region::open(path_, shm::Region::Access::read_only);
+    if (file_at(path_) != file) return Done{};  // it is just being replaced: the next look sees the new one
+    if (!region) return region.error();
+    switch (shape_of(*region)) {
+        case Shape::in_the_making:
+            return Done{};
+        case Shape::foreign:
+            return Error{
+                .message = "the data plane's state has another layout than the one this control plane knows (" +
+                           std::to_string(shm::layout_version) + ")",
+                .remedy = "run both programs from the same release",
+                .file = path_};
+        case Shape::complete:
+            regions_.push_back({*std::move(region), file->device, file->inode});
+    }
+    return Done{};
+}
+
+template <class F>
+bool StateWatch::any_held(F&& f) const {
+    const bool in_file = std::any_of(regions_.begin(), regions_.end(), [&](const Watched& watched) {
+        return watched.region.locked_by_other() && f(watched.region.data());
+    });
+    return in_file || (followed_ != nullptr && f(followed_));
+}
+
+bool StateWatch::attaching() const noexcept {
+    return any_held([](const std::byte* region) {
+        return shm::StateReader(region).header().attaching.load(std::memory_order_seq_cst) != 0;
+    });
+}
+
+bool StateWatch::holds_at_or_before(Generation generation) const noexcept {
+    return any_held([&](const std::byte* region) { return holds(region, generation); });
+}
+
+Generation StateWatch::accepted() const noexcept {
+    std::uint64_t greatest = 0;
+    for (const Watched& watched : regions_) {
+        greatest = std::max(greatest, shm::StateReader(watched.region.data()).header().accepted.load());
+    }
+    return Generation(greatest);
+}
+
+Progress StateWatch::progress() const {
+    Progress progress;
+    const std::byte* region = followed_;
+    if (region == nullptr && !regions_.empty() && regions_.back().region.locked_by_other()) {
+        region = regions_.back().region.data();
+    }
+    if (region == nullptr) return progress;
+    const shm::StateReader state(region);
+    const shm::StateHeader& header = state.header();
+    progress.alive = true;
+    progress.accepted = Generation(header.accepted.load(std::memory_order_acquire));
+    progress.attaching = header.attaching.load(std::memory_order_acquire) != 0;
+    progress.refused = Generation(header.refused_generation.load(std::memory_order_acquire));
+    for (std::size_t i = 0; i < progress.refusals.size(); ++i) progress.refusals[i] = header.refusals[i].read();
+    for (const shm::WorkerBlock& worker : state.workers()) {
+        progress.workers.push_back({worker.online.load(std::memory_order_acquire) != 0,
+                                    Generation(worker.passed.load(std::memory_order_acquire))});
+    }
+    return progress;
+}
+
+}  // namespace shunt::controlplane
