@@ -13,26 +13,14 @@
 #include <cerrno>
 #include <cstring>
 
+#include "controlplane/network/descriptor.h"
+
 namespace shunt::controlplane {
 namespace {
 
 constexpr std::array<const char*, 3> programs{"/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"};
 constexpr int patience_milliseconds = 10'000;
 constexpr std::size_t output_limit = 1'048'576;
-
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) noexcept : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const noexcept { return fd_; }
-
-  private:
-    int fd_;
-};
 
 Error failed(const std::string& what, int error) { return {what + ": " + std::strerror(error)}; }
 
@@ -108,7 +96,7 @@ Error refused(const std::string& output) {
 Result<std::string> run_nft(const std::vector<std::string>& arguments, std::string_view input) {
     const Descriptor in(::memfd_create("nft-input", MFD_CLOEXEC));
     const Descriptor out(::memfd_create("nft-output", MFD_CLOEXEC));
-    if (in.get() < 0 || out.get() < 0 || !fill(in.get(), input)) return failed("cannot prepare nft's input", errno);
+    if (!in || !out || !fill(in.get(), input)) return failed("cannot prepare nft's input", errno);
     pid_t pid = 0;
     const int error = spawn(pid, arguments, in.get(), out.get());
     if (error == ENOENT) return Error{"the program nft is not installed", "apt-get install nftables"};

@@ -2,8 +2,9 @@
 //
 // Level-triggered and stateless: a notification, or the loss of some (ENOBUFS), only says "read again"; the tables are
 // then read whole, so nothing can drift. Reading starts 10 ms after the first notification, and takes at most a tenth
-// of the time: with a very large table the next reading waits for ten times as long as the last one took. It never
-// blocks: each call of `process` handles a bounded number of messages.
+// of the time: after reading a very large table we rest nine times as long. It never waits: a call of `process` takes a
+// few thousand routes at most. Only the call that ends a reading grows with the table (it sorts and compares): measured
+// 0.3 ms for a handful, 30 ms for 100,000 routes.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@ class NetworkWatch {
   public:
     static constexpr std::size_t max_routes = 1'000'000;
 
-    // Opens the sockets in the network namespace of the calling thread and reads everything once (blocking: for start).
+    // Opens the sockets in the network namespace of the calling thread, and reads everything once (blocking: for start).
     static Result<std::unique_ptr<NetworkWatch>> open(std::size_t route_limit = max_routes);
     ~NetworkWatch();
     NetworkWatch(const NetworkWatch&) = delete;

@@ -45,7 +45,7 @@ struct NetworkSnapshot {
     std::vector<Link> links{};              // by ifindex
     std::vector<LocalAddress> addresses{};  // sorted; link-local ones included
     std::vector<Route> routes{};            // both families, sorted by prefix, each prefix once; no link-local prefixes
-    std::uint64_t routes_ignored{};         // routes beyond the bound: a look-up here may then be wrong
+    std::uint64_t routes_ignored{};         // beyond the bound, or not understood: a look-up here may then be wrong
     bool policy_rules{};                    // there are rules or source-specific routes, which Shunt does not follow
     bool operator==(const NetworkSnapshot&) const = default;
 };
