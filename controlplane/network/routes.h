@@ -19,7 +19,8 @@ class NetworkWatch {
   public:
     static constexpr std::size_t max_routes = 1'000'000;
 
-    // Opens the sockets in the network namespace of the calling thread, and reads everything once (blocking: for start).
+    // Opens the sockets in the network namespace of the calling thread, and reads everything once (blocking: for
+    // start).
     static Result<std::unique_ptr<NetworkWatch>> open(std::size_t route_limit = max_routes);
     ~NetworkWatch();
     NetworkWatch(const NetworkWatch&) = delete;
