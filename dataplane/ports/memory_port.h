@@ -63,6 +63,9 @@ class MemoryPort {
     // Accept at most this many more packets for sending; the default is no limit.
     void limit_transmit(std::size_t packets) noexcept { transmit_room_ = packets; }
 
+    // A port without a way back to the kernel.
+    void allow_punt(bool allowed) noexcept { punt_allowed_ = allowed; }
+
     std::span<MemoryBuffer* const> sent() const noexcept { return sent_; }
     std::span<MemoryBuffer* const> punted() const noexcept { return punted_; }
     void clear_output() noexcept {
@@ -93,6 +96,7 @@ class MemoryPort {
         return count;
     }
     bool punt(Lane& lane) noexcept {
+        if (!punt_allowed_) return false;
         punted_.push_back(buffer_of(lane));
         return true;
     }
@@ -115,6 +119,7 @@ class MemoryPort {
     std::vector<MemoryBuffer*> sent_;
     std::vector<MemoryBuffer*> punted_;
     std::size_t transmit_room_{~std::size_t{0}};
+    bool punt_allowed_{true};
 };
 static_assert(Port<MemoryPort>);
 

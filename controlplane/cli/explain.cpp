@@ -1,0 +1,267 @@
+// `shunt explain`: which backend a packet would reach, and why, from the live tables. The decision is made by the steps
+// of the packet path themselves, on the regions the daemons share, with a flow table of this process in the worker's
+// place: all live tables are looked into as another worker would, and nothing is written.
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <ostream>
+
+#include "controlplane/cli/table.h"
+#include "controlplane/cli/verb.h"
+#include "dataplane/path/choose_backend.h"
+#include "dataplane/path/find_service.h"
+#include "dataplane/tables/link_addresses.h"
+#include "src/balance/maglev.h"
+#include "src/base/clock.h"
+#include "src/shm/generation.h"
+#include "src/shm/region.h"
+#include "src/shm/state.h"
+
+namespace shunt::cli {
+namespace {
+
+using nlohmann::json;
+using namespace dataplane;
+
+struct Question {
+    FiveTuple tuple;
+    std::vector<IpAddress> if_down;
+};
+
+// What the steps decided.
+struct Answer {
+    Verdict verdict{Verdict::keep()};
+    Lane lane;
+    std::optional<std::uint16_t> worker{};  // whose flow table knew the flow
+};
+
+// The two regions as a reader maps them. Without a data plane there is only the control plane's.
+struct Regions {
+    shm::Region tables;
+    std::optional<shm::Region> state;
+};
+
+Result<Question> read_question(const Arguments& arguments) {
+    const std::string destination = arguments.get("DST:PORT/PROTO");
+    const auto slash = destination.rfind('/');
+    const auto from = parse_address_and_port(arguments.get("SRC:PORT"));
+    const auto to = parse_address_and_port(std::string_view(destination).substr(0, slash));
+    const auto protocol =
+        slash == std::string::npos ? std::nullopt : parse_protocol(std::string_view(destination).substr(slash + 1));
+    const bool known = protocol == Protocol::tcp || protocol == Protocol::udp;
+    if (!from || !to || !known || from->address.family() != to->address.family()) {
+        return Error{.message = "\"" + arguments.get("SRC:PORT") + " " + destination + "\" is no flow",
+                     .remedy = "write 203.0.113.7:40000 198.18.0.10:443/tcp, IPv6 addresses in brackets"};
+    }
+    Question question{{from->address, to->address, Be16(from->port), Be16(to->port), *protocol}, {}};
+    for (const std::string& text : arguments.all("--if-down")) {
+        const auto address = IpAddress::parse(text);
+        if (!address) return Error{.message = "\"" + text + "\" is no address", .remedy = "give a backend's address"};
+        question.if_down.push_back(*address);
+    }
+    return question;
+}
+
+Result<Regions> open_regions(const std::string& directory) {
+    const auto whole = [](std::uint32_t version) { return version == shm::layout_version; };
+    auto tables = shm::Region::open(directory + "/tables", shm::Region::Access::read_only);
+    if (!tables) return tables.error();
+    const auto& header = tables->at<const shm::TablesHeader>(0);
+    if (header.magic != shm::tables_magic || !whole(header.version.load(std::memory_order_acquire))) {
+        return Error{.message = "the tables are of another version",
+                     .remedy = "use the tool that came with the daemons",
+                     .file = tables->path()};
+    }
+    Regions regions{std::move(*tables), {}};
+    if (auto state = shm::Region::open(directory + "/state", shm::Region::Access::read_only)) {
+        const auto& state_header = state->at<const shm::StateHeader>(0);
+        if (state_header.magic == shm::state_magic && whole(state_header.version.load(std::memory_order_acquire))) {
+            regions.state = std::move(*state);
+        }
+    }
+    return regions;
+}
+
+// Workers' tables as the steps take them: the steps only read the tables of others.
+std::vector<FlowTable> live_flows(const shm::StateReader& state) {
+    std::vector<FlowTable> flows;
+    for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
+        const auto buckets = state.flows(WorkerIndex(i));
+        flows.emplace_back(std::span(const_cast<shm::FlowBucket*>(buckets.data()), buckets.size()));
+    }
+    return flows;
+}
+
+Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple& tuple) {
+    std::vector<shm::FlowBucket> own_memory(2);
+    FlowTable own(own_memory);
+    std::vector<FlowTable> flows;
+    HashSeed flow_seed{};
+    Tick tick = Tick::at(MonotonicClock{}.now());
+    if (regions.state) {
+        const shm::StateReader state(regions.state->data());
+        flows = live_flows(state);
+        flow_seed = state.header().flow_seed;
+        tick = Tick::at(MonotonicClock{}.now() - Duration{state.header().downtime_nanoseconds});
+    }
+    const auto counters = std::make_unique<shm::WorkerBlock>();
+    LookAsideBudget budget;
+    FlowContext context{tables, own, flows, {tables, tick}, budget, *counters};
+
+    Answer answer;
+    answer.lane.tuple = tuple;
+    answer.lane.family = tuple.source.family();
+    answer.lane.tcp_flags = tcp_ack;  // as a packet of a connection that may exist already
+    answer.verdict = FindService{tables, flow_seed}.apply(answer.lane);
+    for (std::uint16_t i = 0; i < flows.size() && answer.verdict.keeps(); ++i) {
+        if (context.find(flows[i], answer.lane)) answer.worker = answer.worker.value_or(i);
+    }
+    if (answer.verdict.keeps()) answer.verdict = LookUpFlow{context}.apply(answer.lane);
+    if (answer.verdict.keeps()) answer.verdict = ChooseBackend{context}.apply(answer.lane);
+    return answer;
+}
+
+std::string key_of(const shm::BackendRecord& backend) {
+    return address_and_port(backend.address, backend.configured_port);
+}
+
+std::string_view text_of(shm::BackendStatus status) {
+    switch (status) {
+        case shm::BackendStatus::absent:
+            return "absent";
+        case shm::BackendStatus::ready:
+            return "up";
+        case shm::BackendStatus::drain:
+            return "draining";
+        case shm::BackendStatus::down:
+            return "down";
+        case shm::BackendStatus::maint:
+            return "in maintenance";
+    }
+    return "?";
+}
+
+// The choice without some of the backends: the same table building, the same slot.
+std::optional<std::string> without(const shm::Tables& tables, const shm::ListenerRecord& listener, std::uint64_t hash,
+                                   const std::vector<IpAddress>& gone) {
+    std::vector<WeightedKey> left;
+    for (const shm::Handle handle : tables.handles(listener)) {
+        const shm::BackendRecord& backend = tables.backend(handle);
+        if (std::find(gone.begin(), gone.end(), backend.address) == gone.end()) {
+            left.push_back({key_of(backend), backend.weight});
+        }
+    }
+    if (left.empty() || listener.table_size == 0) return std::nullopt;
+    std::sort(left.begin(), left.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
+    const auto slots = maglev_table(left, listener.table_size);
+    return left[slots[scale_hash(hash, slots.size())]].key;
+}
+
+std::string reason_of(const Answer& answer, const shm::Tables& tables) {
+    if (answer.verdict.punts()) return "no service listens there: the kernel's packet";
+    if (!answer.verdict.keeps()) return std::string(shm::text_of(answer.verdict.reason()).meaning);
+    const std::string status(text_of(tables.backend(answer.lane.handle).status));
+    return (answer.worker ? "a flow known to worker " + std::to_string(*answer.worker) : std::string("by the table")) +
+           "; the backend is " + status;
+}
+
+json describe(const Answer& answer, const shm::Tables& tables, const Question& question) {
+    json document{{"service", nullptr},
+                  {"backend", nullptr},
+                  {"target", nullptr},
+                  {"slot", nullptr},
+                  {"hash", nullptr},
+                  {"source", "none"},
+                  {"worker", nullptr},
+                  {"mode", nullptr},
+                  {"if_down", nullptr},
+                  {"generation", tables.generation().value},
+                  {"reason", reason_of(answer, tables)}};
+    const shm::ListenerRecord& listener = tables.listeners[answer.lane.listener.value];
+    if (!listener.in_use || answer.lane.direction != Direction::to_backend) return document;
+    const std::uint64_t hash = hash_tuple(tables.site_seed(), question.tuple);
+    char hex[17];
+    std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(hash));
+    document["service"] = name_of(tables.services[listener.service.value]);
+    document["mode"] = to_string(listener.mode);
+    document["hash"] = hex;
+    document["table_size"] = listener.table_size;
+    if (listener.slots) document["slot"] = scale_hash(hash, listener.table_size);
+    if (answer.verdict.keeps() && answer.lane.handle) {
+        const shm::BackendRecord& backend = tables.backend(answer.lane.handle);
+        document["backend"] = key_of(backend);
+        document["target"] = address_and_port(backend.address, backend.port.host());
+        document["source"] = answer.worker ? "flow" : "table";
+        if (answer.worker) document["worker"] = *answer.worker;
+    }
+    if (!question.if_down.empty()) {
+        const auto next = without(tables, listener, hash, question.if_down);
+        document["if_down"] = next ? json(*next) : json();
+    }
+    return document;
+}
+
+void print(const Session& session, const json& d, const Question& question) {
+    if (d["service"].is_null()) {
+        session.out << cell(d, "reason") << "\n";
+        return;
+    }
+    session.out << "service " << cell(d, "service") << ", slot " << cell(d, "slot") << " of " << cell(d, "table_size")
+                << ", generation " << cell(d, "generation") << "\n";
+    session.out << cell(d, "reason");
+    if (!d["target"].is_null()) session.out << "  ->  " << cell(d, "target") << ", mode " << cell(d, "mode");
+    session.out << "\n";
+    if (question.if_down.empty()) return;
+    session.out << "new flows, if";
+    for (const IpAddress& address : question.if_down) session.out << " " << address.text();
+    session.out << " goes down: " << cell(d, "if_down") << "\n";
+}
+
+// A generation is only lent to readers: what was read counts if the ring still names it afterwards.
+Result<json> ask(const Regions& regions, const Question& question) {
+    const auto& header = regions.tables.at<const shm::TablesHeader>(0);
+    constexpr int tries = 100;
+    for (int i = 0; i < tries; ++i) {
+        const std::uint64_t accepted =
+            regions.state ? shm::StateReader(regions.state->data()).header().accepted.load() : 0;
+        const Generation generation(accepted ? accepted : header.published.load());
+        const auto root = shm::find_root(header, generation);
+        if (!root) continue;
+        const shm::Tables tables(regions.tables.data(),
+                                 regions.tables.at<const shm::Root>(*root + sizeof(shm::BlockHeader)));
+        const json document = describe(decide(tables, regions, question.tuple), tables, question);
+        if (shm::find_root(header, generation)) return document;
+    }
+    return Error{.message = "nothing was published yet", .remedy = "is shunt-controlplane running?"};
+}
+
+int explain(const Arguments& arguments, const Session& session) {
+    const auto question = read_question(arguments);
+    if (!question) return fail(session, question.error(), exit_usage);
+    const std::string beside = std::filesystem::path(session.socket).parent_path();
+    const auto regions = open_regions(arguments.get("--run-dir", beside) + "/shm");
+    if (!regions) return fail(session, regions.error(), exit_unreachable);
+    const auto document = ask(*regions, *question);
+    if (!document) return fail(session, document.error());
+    if (session.json()) {
+        print_json(session, *document);
+    } else {
+        print(session, *document, *question);
+    }
+    return (*document)["target"].is_null() ? exit_refused : exit_ok;
+}
+
+}  // namespace
+
+std::vector<Verb> explain_verbs() {
+    return {
+        {"explain",
+         "which backend a packet reaches, and why, by the packet path's own code",
+         {{"SRC:PORT", Parameter::Kind::required, "the client, 203.0.113.7:40000 or [2001:db8::7]:40000"},
+          {"DST:PORT/PROTO", Parameter::Kind::required, "the VIP, 198.18.0.10:443/tcp"},
+          {"--if-down", Parameter::Kind::option, "and where new flows would go without this backend; may be repeated"},
+          {"--run-dir", Parameter::Kind::option, "of the daemons; by default that of the socket"}},
+         explain}};
+}
+
+}  // namespace shunt::cli

@@ -1,0 +1,170 @@
+#include "tests/support/instance.h"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include "src/shm/drop_reason.h"
+
+namespace shunt::test {
+namespace {
+
+constexpr HashSeed site_seed{{11, 22, 33, 44}};
+constexpr HashSeed flow_seed{{0x5eed, 0xf10, 0x7ab1e, 0xc0ffee}};
+
+template <class T, class Optional>
+T must(const Optional& value, const std::string& text) {
+    if (!value) throw std::invalid_argument(text);
+    return *value;
+}
+
+// Backends are neighbours; clients are behind a gateway.
+std::vector<config::NextHop> next_hops(const std::vector<config::Service>& services) {
+    std::map<IpAddress, config::NextHop> hops;
+    for (const auto& [address, prefix] : {std::pair{"198.18.1.1", "0.0.0.0/0"}, std::pair{"2001:db8:1::1", "::/0"}}) {
+        const auto gateway = must<IpAddress>(IpAddress::parse(address), address);
+        hops[gateway] = {gateway, {*Prefix::parse(prefix)}, gateway_mac, "lan0", 1500};
+    }
+    for (const auto& service : services) {
+        for (const auto& b : service.backends) hops[b.address] = {b.address, {}, backend_mac(b.address), "lan0", 1500};
+    }
+    std::vector<config::NextHop> result;
+    for (const auto& [address, hop] : hops) result.push_back(hop);
+    return result;
+}
+
+}  // namespace
+
+MacAddress backend_mac(const IpAddress& address) { return {{0x02, 0, 0, 0, 0x0b, address.bytes()[15]}}; }
+
+Endpoint vip(const std::string& text) {
+    const auto slash = text.rfind('/');
+    const auto at = must<AddressAndPort>(parse_address_and_port(text.substr(0, slash)), text);
+    return {at.address, Be16(at.port), must<Protocol>(parse_protocol(text.substr(slash + 1)), text)};
+}
+
+config::Backend backend(const std::string& text) {
+    if (const auto address = IpAddress::parse(text)) return {.address = *address};
+    const auto at = must<AddressAndPort>(parse_address_and_port(text), text);
+    return {.address = at.address, .port = at.port};
+}
+
+config::Service make_service(const std::string& name, std::vector<std::string> vips,
+                             std::vector<std::string> backends) {
+    config::Service service;
+    service.name = name;
+    service.table_size = 1021;
+    for (const auto& v : vips) service.vips.push_back(vip(v));
+    for (const auto& b : backends) service.backends.push_back(backend(b));
+    return service;
+}
+
+Instance::Instance(std::vector<config::Service> services, std::uint16_t workers, std::uint64_t buckets_per_worker)
+    : publisher_(controlplane::Publisher::in_memory()) {
+    config::Port lan;
+    lan.name = "lan0";
+    state_.dataplane.ports.push_back(lan);
+    state_.dataplane.workers = workers;
+    state_.services = std::move(services);
+    network_ = std::make_shared<controlplane::NetworkView>();
+    network_->local_addresses = {*IpAddress::parse("198.18.1.2"), *IpAddress::parse("2001:db8:1::2")};
+
+    const shm::StateShape shape{workers, shm::max_handles, shm::max_services, 0, buckets_per_worker};
+    state_region_ = shm::Region::anonymous(shm::StateLayout::of(shape).total);
+    shm::format_state(state_region_.data(), shape, flow_seed);
+    publisher_.follow(state_region_.data());
+    acceptor_ = std::make_unique<shm::Acceptor>(publisher_.region(), publisher_.readable_bytes(), state().header());
+    for (std::uint16_t i = 0; i < workers; ++i) {
+        ports_.push_back(std::make_unique<dataplane::MemoryPort>(pool_, port_mac));
+        workers_.push_back(std::make_unique<Worker>(publisher_.region(), state(), WorkerIndex(i),
+                                                    std::vector{ports_.back().get()}, clock));
+    }
+    publish();
+}
+
+shm::State Instance::state() { return shm::State(state_region_.data()); }
+
+void Instance::set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict) {
+    verdicts_[{service, backend_key}] = verdict;
+}
+
+std::vector<std::vector<shm::Verdict>> Instance::verdict_rows() const {
+    std::vector<std::vector<shm::Verdict>> rows;
+    for (const auto& service : state_.services) {
+        auto& row = rows.emplace_back();
+        for (const auto& b : service.backends) {
+            const auto found = verdicts_.find({service.name, b.key()});
+            row.push_back(found == verdicts_.end() ? shm::Verdict::up : found->second);
+        }
+    }
+    return rows;
+}
+
+void Instance::publish() {
+    state_.next_hops = next_hops(state_.services);
+    const auto rows = verdict_rows();
+    const auto image = compiler_.compile(
+        {.state = state_, .verdicts = rows, .network = network_, .site_seed = site_seed, .now = clock.now()});
+    ASSERT_TRUE(image) << image.error().text();
+    const auto generation = publisher_.publish(**image);
+    ASSERT_TRUE(generation) << generation.error().text();
+    acceptor_->set_readable(publisher_.readable_bytes());
+    const auto tables = acceptor_->validate_newest();
+    if (tables) acceptor_->accept(*tables);
+    ASSERT_EQ(state().header().accepted.load(), generation->value) << "the publication was refused";
+    for (auto& worker : workers_) worker->poll_once();
+}
+
+Instance::Output Instance::burst(const std::vector<Bytes>& packets, std::size_t worker) {
+    dataplane::MemoryPort& port = *ports_[worker];
+    port.allow_punt(punt_allowed_);
+    for (const Bytes& packet : packets) EXPECT_TRUE(port.inject(packet));
+    workers_[worker]->poll_once();
+    Output output;
+    for (const auto* buffer : port.sent()) output.sent.emplace_back(buffer->bytes().begin(), buffer->bytes().end());
+    for (const auto* buffer : port.punted()) output.punted.emplace_back(buffer->bytes().begin(), buffer->bytes().end());
+    port.clear_output();
+    return output;
+}
+
+Seen Instance::forward(const Packet& packet, std::size_t worker) {
+    const Output output = burst({packet.build()}, worker);
+    EXPECT_EQ(output.sent.size(), 1U);
+    return output.sent.empty() ? Seen{} : read(output.sent.front());
+}
+
+std::string Instance::fate(const Bytes& packet, std::size_t worker, Bytes* sent) {
+    std::array<std::uint64_t, shm::max_drop_reasons> before{};
+    for (const auto& text : shm::drop_reasons)
+        before[static_cast<std::size_t>(text.reason)] = drops(text.reason, worker);
+    const Output output = burst({packet}, worker);
+    if (sent != nullptr && !output.sent.empty()) *sent = output.sent.front();
+    if (!output.sent.empty()) return "forwarded";
+    if (!output.punted.empty()) return "punted";
+    for (const auto& text : shm::drop_reasons) {
+        if (drops(text.reason, worker) == before[static_cast<std::size_t>(text.reason)] + 1)
+            return std::string(text.name);
+    }
+    return "lost";
+}
+
+std::uint64_t Instance::drops(shm::DropReason reason, std::size_t worker) {
+    std::uint64_t sum = 0;
+    for (const auto& service : state().drops(WorkerIndex(static_cast<std::uint16_t>(worker)))) {
+        sum += service.by_reason[static_cast<std::size_t>(reason)].read();
+    }
+    return sum;
+}
+
+void Instance::expect_conservation() {
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        const shm::WorkerBlock& w = state().workers()[i];
+        EXPECT_EQ(w.received.read(), w.forwarded.read() + w.punted.read() + w.dropped.read());
+        std::uint64_t by_reason = 0;
+        for (const auto& text : shm::drop_reasons) by_reason += drops(text.reason, i);
+        EXPECT_EQ(w.dropped.read(), by_reason);
+    }
+    EXPECT_EQ(pool_.available(), pool_.size()) << "packet buffers leaked";
+}
+
+}  // namespace shunt::test

@@ -1,0 +1,80 @@
+// A whole balancer in one thread: compiled and published tables, a state region, and workers on in-memory ports, with a
+// clock moved by hand. The packet path here is the one that runs in production.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "controlplane/compile/compiler.h"
+#include "controlplane/publish/publisher.h"
+#include "dataplane/ports/memory_port.h"
+#include "dataplane/worker.h"
+#include "src/config/desired_state.h"
+#include "tests/support/packets.h"
+
+namespace shunt::test {
+
+using Worker = dataplane::Worker<dataplane::MemoryPort, ManualClock>;
+
+// A service of both families with two backends each; change it before handing it to an Instance.
+config::Service make_service(const std::string& name, std::vector<std::string> vips, std::vector<std::string> backends);
+Endpoint vip(const std::string& text);             // "198.18.0.10:443/tcp"
+config::Backend backend(const std::string& text);  // "198.18.2.11:8080", or without a port
+
+class Instance {
+  public:
+    explicit Instance(std::vector<config::Service> services, std::uint16_t workers = 1,
+                      std::uint64_t buckets_per_worker = 4096);
+
+    // Publishes the services as they are now; every worker uses them afterwards.
+    void publish();
+    std::vector<config::Service>& services() { return state_.services; }
+    void set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict);
+    void allow_punt(bool allowed) { punt_allowed_ = allowed; }
+
+    // Sends packets through one worker in one burst (at most burst_size), and says what came out, in order.
+    struct Output {
+        std::vector<Bytes> sent;
+        std::vector<Bytes> punted;
+    };
+    Output burst(const std::vector<Bytes>& packets, std::size_t worker = 0);
+    // One packet that must be forwarded.
+    Seen forward(const Packet& packet, std::size_t worker = 0);
+    // What becomes of one packet: "forwarded", "punted", or the name of the drop reason. `sent` takes what came out.
+    std::string fate(const Bytes& packet, std::size_t worker = 0, Bytes* sent = nullptr);
+
+    ManualClock clock;
+    shm::State state();
+    shm::Tables tables() const { return publisher_.tables(); }
+    std::uint64_t drops(shm::DropReason reason, std::size_t worker = 0);
+    dataplane::MemoryPort& port(std::size_t worker = 0) { return *ports_[worker]; }
+    const dataplane::MemoryPool& pool() const { return pool_; }
+    // received = forwarded + punted + dropped for every worker, and nothing leaked.
+    void expect_conservation();
+
+  private:
+    std::vector<std::vector<shm::Verdict>> verdict_rows() const;
+
+    config::DesiredState state_;
+    std::map<std::pair<std::string, std::string>, shm::Verdict> verdicts_;
+    std::shared_ptr<controlplane::NetworkView> network_;
+    controlplane::Compiler compiler_;
+    controlplane::Publisher publisher_;
+    shm::Region state_region_;
+    std::unique_ptr<shm::Acceptor> acceptor_;
+    dataplane::MemoryPool pool_{256};
+    std::vector<std::unique_ptr<dataplane::MemoryPort>> ports_;
+    std::vector<std::unique_ptr<Worker>> workers_;
+    bool punt_allowed_{true};
+};
+
+inline const MacAddress port_mac{{0x02, 0, 0, 0, 0, 0x02}};
+inline const MacAddress gateway_mac{{0x02, 0, 0, 0, 0, 0xfe}};
+
+// The link address this instance gives a backend, from the last byte of its address.
+MacAddress backend_mac(const IpAddress& address);
+
+}  // namespace shunt::test
