@@ -295,6 +295,13 @@ struct alignas(cache_line_bytes) TablesHeader {
     alignas(cache_line_bytes) std::array<RootRef, root_ring> roots;  // generation g at g % root_ring
 };
 constexpr std::uint64_t first_block_offset = 4096;
+
+// Tells one tables file from another: ids mean something only within the file they come from.
+constexpr std::uint64_t identity_of(const TablesHeader& header) noexcept {
+    std::uint64_t identity = 0;
+    for (const std::uint64_t word : header.random_seed.words) identity = folded_multiply(identity ^ word, word | 1);
+    return identity | 1;
+}
 static_assert(sizeof(TablesHeader) <= first_block_offset);
 
 // ------------------------------------------------------------------------------------------------ state: flow table
@@ -341,7 +348,8 @@ struct alignas(cache_line_bytes) StateHeader {
     std::uint64_t incarnation;     // n of state.<n>
     std::uint64_t starts;          // processes that held this region
     std::int64_t
-        downtime_nanoseconds;  // sum of the times nobody held it: subtracted from the clock before ticks are made
+        downtime_nanoseconds;       // sum of the times nobody held it: subtracted from the clock before ticks are made
+    std::uint64_t tables_identity;  // of the tables file whose ids the flows hold, see identity_of(); 0: none yet
     std::atomic<std::uint32_t> version;  // stored last, with release
 
     // Written by the main thread.
@@ -350,6 +358,7 @@ struct alignas(cache_line_bytes) StateHeader {
     std::atomic<std::uint64_t> refused_generation;                  // the last one refused
     std::array<Counter, static_cast<std::size_t>(RefusalReason::count)> refusals;
     Counter generations_accepted;
+    std::atomic<std::uint64_t> steered;  // the newest generation whose listeners the ports let through, and no others
 
     alignas(cache_line_bytes) std::atomic<std::int64_t> heartbeat;  // CLOCK_MONOTONIC, ns
     std::atomic<std::int64_t> started_at;
@@ -425,12 +434,13 @@ struct alignas(cache_line_bytes) PortBlock {
 using LinkWord = std::atomic<std::uint64_t>;
 
 // The link address of a host on a connected subnet. `link` is cleared first and stored last:
-// valid (bit 63) | port << 48 | MAC address.
+// valid (bit 63) | port << 48 | MAC address. `used` is set by workers that send there and cleared by the main thread,
+// which so knows whom to keep resolved.
 struct NeighbourSlot {
     std::atomic<std::uint64_t> high;
     std::atomic<std::uint64_t> low;
     std::atomic<std::uint64_t> link;
-    std::atomic<std::uint64_t> reserved;
+    std::atomic<std::uint64_t> used;
 };
 constexpr std::uint64_t neighbour_valid = 1ULL << 63;
 constexpr std::uint32_t neighbour_probes = 8;  // slots searched from the key's hash on
