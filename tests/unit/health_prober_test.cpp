@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "controlplane/health/prober.h"
+#include "src/base/clock.h"
 
 namespace shunt::controlplane {
 namespace {
@@ -358,6 +360,58 @@ TYPED_TEST(Probers, ManyAtOnceKeepTheirDeadline) {
         });
     }
     this->run_past_deadline([&] { return done == 100; });
+}
+
+void stall(Duration time) {
+    const MonotonicClock clock;
+    const Instant end = clock.now() + time;
+    while (clock.now() < end) {
+    }
+}
+
+// After a stall one round of the loop sees every deadline that passed, but only some of the sockets (128): a timer that
+// expired first stands before them in the queue.
+TYPED_TEST(Probers, AStallOfOursIsNotTheBackendsFault) {
+    this->timeout_ = Duration::milliseconds(50);
+    Server server(this->io_, this->loopback(), [](Connection&) {});
+    Prober prober(this->io_, {});
+    asio::steady_timer first_in_line(this->io_, std::chrono::milliseconds(1));
+    first_in_line.async_wait([](const Code&) {});
+    asio::post(this->io_, [] { stall(Duration::milliseconds(2)); });
+    int good = 0;
+    for (std::uint64_t i = 1; i <= 300; ++i) {
+        prober.probe({CheckId(i), this->connect(server.port()), {}},
+                     [&](const ProbeResult& result) { good += result.outcome == Outcome::ok ? 1 : 0; });
+    }
+    asio::post(this->io_, [] { stall(Duration::milliseconds(60)); });
+    while (prober.running() > 0) this->io_.run_one();
+    EXPECT_EQ(good, 300);
+}
+
+TYPED_TEST(Probers, AReplyThatWaitsForUsCounts) {
+    this->timeout_ = Duration::milliseconds(600);
+    constexpr std::size_t probes = 150;
+    asio::steady_timer first_in_line(this->io_);
+    std::vector<std::shared_ptr<Connection>> asked;
+    Server server(this->io_, this->loopback(), [&](Connection& connection) {
+        connection.when_asked([&](Connection& one) {
+            asked.push_back(one.shared_from_this());
+            if (asked.size() < probes) return;
+            first_in_line.expires_after(std::chrono::milliseconds(1));
+            first_in_line.async_wait([](const Code&) {});
+            stall(Duration::milliseconds(2));
+            for (const auto& each : asked) asio::write(each->socket, asio::buffer("HTTP/1.1 204 x\r\n\r\n"));
+            stall(this->timeout_);
+        });
+    });
+    Prober prober(this->io_, {});
+    int good = 0;
+    for (std::uint64_t i = 1; i <= probes; ++i) {
+        prober.probe({CheckId(i), this->http(server.port()), {}},
+                     [&](const ProbeResult& result) { good += result.outcome == Outcome::ok ? 1 : 0; });
+    }
+    while (prober.running() > 0) this->io_.run_one();
+    EXPECT_EQ(good, probes);
 }
 
 TEST(ProberSource, IsTheFirstOfItsFamily) {
