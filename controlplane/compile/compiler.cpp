@@ -16,9 +16,11 @@ struct Compiler::Changed {
 // A change that is settled: all numbers are taken, nothing can fail any more.
 struct Compiler::Change {
     HashSeed site_seed{};
+    Instant now{};
     std::optional<NextHops> hops{};  // if they changed
     std::vector<Changed> services{};
     std::vector<ServiceNumbers> gone{};
+    std::optional<std::vector<std::string>> order{};  // names of all services, if it changed
 };
 
 bool Compiler::Compiled::made_of(const config::Service& other, const config::Timeouts& general,
@@ -35,14 +37,25 @@ Compiler::Compiler(const shm::Tables& published) : ledger_(published) {
 }
 
 Result<const Image*> Compiler::compile(const Inputs& inputs) {
+    if (auto prepared = prepare(inputs); !prepared) return prepared.error();
+    return &commit();
+}
+
+Status Compiler::prepare(const Inputs& inputs) {
+    cancel();
+    auto change = std::make_shared<Change>();
     ledger_.book().begin();
-    auto change = settle(inputs);
-    if (!change) {
+    if (auto settled = settle(inputs, *change); !settled) {
         ledger_.book().undo();
-        return change.error();
+        return settled.error();
     }
-    commit(*std::move(change), inputs);
-    return &ledger_.image();
+    prepared_ = std::move(change);
+    return Done{};
+}
+
+void Compiler::cancel() {
+    if (prepared_) ledger_.book().undo();
+    prepared_.reset();
 }
 
 const Compiler::Compiled& Compiler::before(std::size_t position, const std::string& name) const {
@@ -71,12 +84,18 @@ Result<std::vector<ServiceNumbers>> Compiler::gone(const std::vector<config::Ser
     return gone;
 }
 
-Result<Compiler::Change> Compiler::settle(const Inputs& inputs) {
-    Change change{.site_seed = inputs.site_seed};
+Status Compiler::settle(const Inputs& inputs, Change& change) {
+    const std::vector<config::Service>& services = inputs.state.services;
     Book& book = ledger_.book();
-    auto gone_services = gone(inputs.state.services);
+    change.site_seed = inputs.site_seed;
+    change.now = inputs.now;
+    auto gone_services = gone(services);
     if (!gone_services) return gone_services.error();
     change.gone = *std::move(gone_services);
+    if (!has_order(services)) {
+        change.order.emplace();
+        for (const config::Service& service : services) change.order->push_back(service.name);
+    }
     if (!hops_ || !hops_->made_of(inputs.network, inputs.state)) {
         auto hops = NextHops::make(inputs.network, inputs.state, book, inputs.now);
         if (!hops) return hops.error();
@@ -84,8 +103,8 @@ Result<Compiler::Change> Compiler::settle(const Inputs& inputs) {
     }
     const NextHops& hops = change.hops ? *change.hops : *hops_;
     const config::Timeouts& timeouts = inputs.state.dataplane.timeouts;
-    for (std::size_t s = 0; s < inputs.state.services.size(); ++s) {
-        const config::Service& service = inputs.state.services[s];
+    for (std::size_t s = 0; s < services.size(); ++s) {
+        const config::Service& service = services[s];
         const Compiled& old = before(s, service.name);
         std::span<const shm::Verdict> verdicts;
         if (service.check && s < inputs.verdicts.size()) verdicts = inputs.verdicts[s];
@@ -96,38 +115,35 @@ Result<Compiler::Change> Compiler::settle(const Inputs& inputs) {
         Compiled after{service, timeouts, {verdicts.begin(), verdicts.end()}, image->numbers, image->tables};
         change.services.push_back({s, std::make_shared<const Compiled>(std::move(after)), *std::move(image)});
     }
-    return change;
+    return Done{};
 }
 
-void Compiler::commit(Change change, const Inputs& inputs) {
+const Image& Compiler::commit() {
+    if (!prepared_) return ledger_.image();
+    Change& change = *prepared_;
     ledger_.image().site_seed = change.site_seed;
     for (const ServiceNumbers& gone : change.gone) {
-        ledger_.take_out(gone, {}, inputs.now);
+        ledger_.take_out(gone, {}, change.now);
         services_.erase(gone.name);
     }
     for (const Changed& changed : change.services) {
         const auto old = services_.find(changed.after->service.name);
-        if (old != services_.end()) ledger_.take_out(old->second->numbers, changed.image.numbers, inputs.now);
+        if (old != services_.end()) ledger_.take_out(old->second->numbers, changed.image.numbers, change.now);
     }
+    if (change.order) order_.resize(change.order->size());
     for (const Changed& changed : change.services) {
         ledger_.put_in(changed.image);
         services_[changed.after->service.name] = changed.after;
+        order_[changed.position] = changed.after;
     }
+    for (std::size_t s = 0; change.order && s < order_.size(); ++s) order_[s] = services_.at((*change.order)[s]);
     if (change.hops) {
         ledger_.set_routes(*change.hops);
         hops_ = std::move(change.hops);
     }
-    ledger_.finish(*hops_, inputs.now);
-    remember_order(inputs.state.services, change);
-}
-
-void Compiler::remember_order(const std::vector<config::Service>& services, const Change& change) {
-    if (has_order(services)) {
-        for (const Changed& changed : change.services) order_[changed.position] = changed.after;
-        return;
-    }
-    order_.clear();
-    for (const config::Service& service : services) order_.push_back(services_.at(service.name));
+    ledger_.finish(*hops_, change.now);
+    prepared_.reset();
+    return ledger_.image();
 }
 
 }  // namespace shunt::controlplane

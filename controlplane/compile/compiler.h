@@ -33,17 +33,23 @@ struct Inputs {
     Instant now{};  // for retired ids; later than 0
 };
 
-// May be copied, to see what a change would do without making it.
 class Compiler {
   public:
     Compiler() = default;
     // Goes on with the ids of a published generation, so that a restart changes nothing.
     explicit Compiler(const shm::Tables& published);
 
-    // The image is that of this object: it holds until the next call. An error (too many of something, two backends
-    // that are the same on the wire) changes nothing: the old image stays, and with it all ids.
+    // In two steps, so that something that may fail can lie between them. Preparing finds every error (too many of
+    // something, two backends that are the same on the wire) and changes nothing; it takes the place of what was
+    // prepared before and not committed.
+    Status prepare(const Inputs& inputs);
+    // The image is that of this object: it holds until the next commit.
+    const Image& commit();
+    void cancel();
+
+    // Both steps.
     Result<const Image*> compile(const Inputs& inputs);
-    // What was compiled last; not to be published before the first success.
+    // What was committed last; not to be published before the first time.
     const Image& image() const noexcept { return ledger_.image(); }
 
   private:
@@ -61,17 +67,15 @@ class Compiler {
     struct Changed;
     struct Change;
 
-    Result<Change> settle(const Inputs& inputs);
+    Status settle(const Inputs& inputs, Change& change);
     const Compiled& before(std::size_t position, const std::string& name) const;
     bool has_order(const std::vector<config::Service>& services) const;
     Result<std::vector<ServiceNumbers>> gone(const std::vector<config::Service>& wanted) const;
-    void commit(Change change, const Inputs& inputs);
-    void remember_order(const std::vector<config::Service>& services, const Change& change);
-
     Ledger ledger_{};
     std::unordered_map<std::string, std::shared_ptr<const Compiled>> services_{};
     std::vector<std::shared_ptr<const Compiled>> order_{};  // of the last state, and most often that of the next one
     std::optional<NextHops> hops_{};
+    std::shared_ptr<Change> prepared_{};
 };
 
 }  // namespace shunt::controlplane

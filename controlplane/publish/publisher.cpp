@@ -38,7 +38,10 @@ Result<Publisher> Publisher::open(const std::string& directory, const std::strin
     auto file = open_tables(directory + "/tables", publisher.options_.reserve_bytes, publisher.options_.random_seed);
     if (!file) return file.error();
     publisher.region_ = std::move(file->region);
-    publisher.replaced_ = std::move(file->replaced);
+    if (!file->replaced.empty()) {
+        publisher.replaced_ = directory + "/tables could not be used (" + file->replaced +
+                              ") and was replaced by a new file; flows are translated to its ids, or choose again";
+    }
     publisher.recover();
     return publisher;
 }

@@ -27,8 +27,9 @@ namespace shunt::controlplane {
 
 struct PublisherOptions {
     std::uint64_t reserve_bytes{std::uint64_t{16} << 30};  // of address space, for a new file; memory grows as needed
-    HashSeed random_seed{};                                // kept in a new file, see Publisher::random_seed
-    std::function<void()> after_store{};                   // for tests: called after each store into the region
+    // Fresh randomness, kept in a new file: see Publisher::random_seed. Also tells one file from another.
+    HashSeed random_seed{};
+    std::function<void()> after_store{};  // for tests: called after each store into the region
 };
 
 class Publisher {

@@ -122,6 +122,7 @@ Progress StateWatch::progress() const {
     progress.alive = true;
     progress.accepted = Generation(header.accepted.load(std::memory_order_acquire));
     progress.attaching = header.attaching.load(std::memory_order_acquire) != 0;
+    progress.steered = Generation(header.steered.load(std::memory_order_acquire));
     progress.refused = Generation(header.refused_generation.load(std::memory_order_acquire));
     for (std::size_t i = 0; i < progress.refusals.size(); ++i) progress.refusals[i] = header.refusals[i].read();
     for (const shm::WorkerBlock& worker : state.workers()) {

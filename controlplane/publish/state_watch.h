@@ -26,6 +26,7 @@ struct Progress {
     std::string problem{};  // why nothing is known; a sentence
     bool attaching{};       // and is about to read what is published
     std::vector<WorkerProgress> workers{};
+    Generation steered{};  // the newest whose listeners its ports let through
     Generation refused{};  // the last one it refused
     std::array<std::uint64_t, static_cast<std::size_t>(shm::RefusalReason::count)> refusals{};  // by reason
 
