@@ -8,6 +8,7 @@
 #include "dataplane/main/data_plane.h"
 #include "dataplane/main/port_set.h"
 #include "src/config/file.h"
+#include "src/config/validate.h"
 
 namespace {
 
@@ -31,8 +32,10 @@ int refuse(shunt::Error error, const std::string& file) {
 }
 
 int run(const Options& options) {
-    const auto desired = shunt::config::load_file(options.config);
+    shunt::config::Positions positions;
+    const auto desired = shunt::config::load_file(options.config, &positions);
     if (!desired) return refuse(desired.error());
+    if (const auto valid = shunt::config::validate(*desired, positions); !valid) return refuse(valid.error());
     if (options.detach) {
         const auto detached = shunt::dataplane::PortSet::detach(desired->dataplane);
         return detached ? succeeded : refuse(detached.error(), options.config);

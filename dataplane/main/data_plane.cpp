@@ -50,6 +50,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
 
     auto lock = InstanceLock::take(directory);
     if (!lock) return lock.error();
+    ReadyFile ready(directory);
     auto cores =
         dpdk::plan_cores(settings.workers, settings.cores, dpdk::allowed_cores(), settings.idle == config::Idle::sleep);
     if (!cores) return cores.error();
@@ -64,7 +65,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
     spdlog::info("{}", state->remark());
 
     std::unique_ptr<DataPlane> self(
-        new DataPlane(settings, directory, *std::move(lock), *std::move(ports), *std::move(state)));
+        new DataPlane(settings, directory, *std::move(lock), std::move(ready), *std::move(ports), *std::move(state)));
     self->cores_ = *std::move(cores);
     if (auto mapped = self->tables_region_.map(); !mapped) return mapped.error();
     if (auto done = self->start_dpdk(); !done) return done.error();
@@ -72,12 +73,12 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
     return self;
 }
 
-DataPlane::DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock, PortSet ports,
-                     StateRegion state)
+DataPlane::DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock,
+                     ReadyFile ready, PortSet ports, StateRegion state)
     : settings_(settings),
       directory_(directory),
       lock_(std::move(lock)),
-      ready_(directory),
+      ready_(std::move(ready)),
       ports_(std::move(ports)),
       region_(std::move(state)),
       state_(region_.state()),
@@ -203,8 +204,8 @@ Status DataPlane::use_tables() {
 }
 
 void DataPlane::take_newest(Instant now) {
-    const auto& published = tables_region_.header().published;
-    if (published.load(std::memory_order_acquire) == state_.header().accepted.load(std::memory_order_relaxed)) return;
+    const std::uint64_t published = tables_region_.header().published.load(std::memory_order_acquire);
+    if (published == state_.header().accepted.load(std::memory_order_relaxed) || published == last_refused_) return;
     acceptor_->set_readable(tables_region_.readable());
     const auto tables = acceptor_->validate_newest();
     if (!tables) return tell_refusals();

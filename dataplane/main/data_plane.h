@@ -46,8 +46,8 @@ class DataPlane {
         std::function<void()> loop;
     };
 
-    DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock, PortSet ports,
-              StateRegion state);
+    DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock, ReadyFile ready,
+              PortSet ports, StateRegion state);
 
     Status start_dpdk();
     Status start_neighbours();

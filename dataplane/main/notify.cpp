@@ -14,6 +14,7 @@ ReadyFile::ReadyFile(const std::string& directory) : path_(directory + "/datapla
 }
 
 ReadyFile::~ReadyFile() {
+    if (path_.empty()) return;
     std::error_code ignored;
     std::filesystem::remove(path_, ignored);
 }

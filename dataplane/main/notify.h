@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 
 #include "src/base/result.h"
 
@@ -11,8 +12,8 @@ namespace shunt::dataplane {
 class ReadyFile {
   public:
     explicit ReadyFile(const std::string& directory);
-    ReadyFile(const ReadyFile&) = delete;
-    ReadyFile& operator=(const ReadyFile&) = delete;
+    ReadyFile(ReadyFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    ReadyFile& operator=(ReadyFile&&) = delete;
     ~ReadyFile();
 
     Status announce();
