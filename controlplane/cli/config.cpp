@@ -1,11 +1,10 @@
 // `shunt config` and `shunt override`: the desired state as a whole, and the layer above it.
-#include <fstream>
-#include <iostream>
-#include <iterator>
 #include <ostream>
 
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
+#include "src/config/file.h"
+#include "src/config/validate.h"
 
 namespace shunt::cli {
 namespace {
@@ -14,12 +13,32 @@ using nlohmann::json;
 
 // The file as it is: the control plane reads it and names the place of every error.
 Result<json> read_document(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) {
-        return Error{.message = "cannot read the file", .remedy = "check the name and its permissions", .file = path};
+    const auto text = config::read_text(path);
+    if (!text) return text.error();
+    return json{{"toml", *text}, {"file", path}};
+}
+
+// No daemon is needed: the same rules the control plane goes by.
+int check_file(const Arguments& arguments, const Session& session) {
+    config::Positions positions;
+    auto state = config::load_file(arguments.get("FILE"), &positions);
+    if (!state) return fail(session, state.error());
+    config::fix_table_sizes(*state);
+    const auto findings = config::examine(*state, positions);
+    if (!findings.errors.empty()) {
+        for (const Error& error : findings.errors) {
+            if (&error != &findings.errors.front()) session.err << "shunt: " << error.text() << "\n";
+        }
+        return fail(session, findings.errors.front());
     }
-    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-    return json{{"toml", text}, {"file", path}};
+    json warnings = json::array();
+    for (const Error& warning : findings.warnings) {
+        warnings.push_back(warning.text());
+        session.err << "warning: " << warning.text() << "\n";
+    }
+    if (session.json()) return print_json(session, {{"valid", true}, {"warnings", warnings}});
+    session.out << arguments.get("FILE") << ": valid, " << state->services.size() << " services\n";
+    return exit_ok;
 }
 
 int apply_file(const Arguments& arguments, const Session& session) {
@@ -73,6 +92,7 @@ int clear_override(const Arguments& arguments, const Session& session) {
 std::vector<Verb> config_verbs() {
     const Parameter file{"FILE", Parameter::Kind::required, "a configuration in TOML"};
     return {
+        {"config check", "is the file valid? No daemon is needed", {file}, check_file},
         {"config diff", "what applying the file would change; exit 4 if anything", {file}, diff_file},
         {"config apply", "make the file the desired state; refused whole if it is not valid", {file}, apply_file},
         {"config show", "the desired state as a configuration file", {}, show_config},

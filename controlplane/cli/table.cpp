@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <iostream>
 
+#include "src/api/error.h"
+
 namespace shunt::cli {
 
 void Table::print(const Session& session) const {
@@ -72,17 +74,7 @@ std::string age(const nlohmann::json& milliseconds) {
 }
 
 int fail(const Session& session, const Error& error, int code) {
-    if (session.json()) {
-        const auto text = [](const std::string& s) { return s.empty() ? nlohmann::json() : nlohmann::json(s); };
-        const auto number = [](std::uint32_t n) { return n == 0 ? nlohmann::json() : nlohmann::json(n); };
-        print_json(session, {{"error",
-                              {{"message", error.message},
-                               {"file", text(error.file)},
-                               {"line", number(error.line)},
-                               {"column", number(error.column)},
-                               {"key", text(error.key)},
-                               {"remedy", text(error.remedy)}}}});
-    }
+    if (session.json()) print_json(session, api::error_document(error));
     session.err << "shunt: " << error.text() << "\n";
     return code;
 }
