@@ -47,6 +47,13 @@ class Comparison {
         }
     }
 
+    // Two lists of the same texts.
+    void order(const std::string& key, const Tree& before, const Tree& after) {
+        if (before != after && std::ranges::is_permutation(before, after)) {
+            put({ChangeKind::change, key, one_line(before), one_line(after)});
+        }
+    }
+
   private:
     void put(Change change) { changes_.push_back(std::move(change)); }
 
@@ -58,19 +65,18 @@ class Comparison {
         if (after.is_null()) return remove(key, one_line(before));
         put({ChangeKind::change, key, one_line(before), one_line(after)});
     }
-    // Lists of texts: what came and what went; only if that says nothing, the order.
+    // Lists of texts: what came and what went.
     void texts(const std::string& key, const Tree& before, const Tree& after) {
         const auto missing_in = [](const Tree& list) {
             return [&list](const Tree& element) { return std::ranges::find(list, element) == list.end(); };
         };
-        const std::size_t count = changes_.size();
         for (const Tree& element : after) {
             if (missing_in(before)(element)) add(key, element.get<std::string>());
         }
         for (const Tree& element : before) {
             if (missing_in(after)(element)) remove(key, element.get<std::string>());
         }
-        if (changes_.size() == count) put({ChangeKind::change, key, one_line(before), one_line(after)});
+        order(key, before, after);
     }
 
     std::vector<Change> changes_{};
@@ -85,8 +91,8 @@ std::string rest_of(T tree, const char* name) {
 
 void compare_backends(Comparison& comparison, const std::string& key, const Service& before, const Service& after) {
     const auto add = [&](const Backend& b) {
-        const std::string state =
-            b.state == BackendState::ready ? "" : " " + one_line(write_backend(b, Form::brief)["state"]);
+        const bool ready = b.state == BackendState::ready;
+        const std::string state = ready ? "" : " state " + write_backend(b, Form::brief)["state"].get<std::string>();
         comparison.add(key, label(b) + " weight " + std::to_string(b.weight) + state);
     };
     const auto compare = [&](const Backend& old, const Backend& now) {
@@ -125,6 +131,13 @@ void compare_ports(Comparison& comparison, const Dataplane& before, const Datapl
         comparison.tables(key + "." + now.name, write_port(old, Form::complete), write_port(now, Form::complete));
     };
     comparison.lists(key, before.ports, after.ports, name, add, compare);
+    // Ports are numbered by their position: here the order means something.
+    const auto names = [&](const std::vector<Port>& ports) {
+        Tree list = Tree::array();
+        for (const Port& port : ports) list.push_back(port.name);
+        return list;
+    };
+    comparison.order(key, names(before.ports), names(after.ports));
 }
 
 void compare_next_hops(Comparison& comparison, const DesiredState& before, const DesiredState& after) {

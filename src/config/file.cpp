@@ -48,7 +48,7 @@ Result<std::string> read_text(const std::string& path) {
         if (count == 0) return text;
         text.append(buffer.data(), static_cast<std::size_t>(count));
         if (text.size() > max_toml_bytes) {
-            return Error{.message = "it is larger than 16 MiB", .remedy = "name a configuration file", .file = path};
+            return Error{.message = "it is larger than 32 MiB", .remedy = "name a configuration file", .file = path};
         }
     }
 }

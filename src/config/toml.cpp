@@ -1,41 +1,31 @@
 // The one file that sees toml++: it reads the syntax, keeps the places, and refuses duplicate keys.
 #include "src/config/toml.h"
 
-// The deepest thing in the configuration is a table in a list in a table.
-#define TOML_MAX_NESTED_VALUES 16
-#define TOML_EXCEPTIONS 0
-#define TOML_ENABLE_FORMATTERS 0
-#include <toml++/toml.h>
-
 #include <algorithm>
+#include <cctype>
 
 #include "src/config/document.h"
+#include "src/config/prescan.h"
+
+namespace shunt::config {
+namespace {
+// toml++ 3.3.0 asserts where it should refuse: "[[[" (its pull request 301). With NDEBUG it would even build upon the
+// false assertion. Here all of them throw.
+struct ParserGaveUp {};
+[[noreturn]] void give_up() { throw ParserGaveUp(); }
+}  // namespace
+}  // namespace shunt::config
+#undef NDEBUG
+#define TOML_ASSERT(condition) ((condition) ? static_cast<void>(0) : shunt::config::give_up())
+// The deepest thing in the configuration is a table in a list in a table.
+#define TOML_MAX_NESTED_VALUES 16
+#define TOML_ENABLE_FORMATTERS 0
+#include <toml++/toml.h>
 
 namespace shunt::config {
 namespace {
 
 constexpr std::size_t max_depth = 32;
-
-// toml++ takes its tables apart recursively, and a dotted key may nest as deep as its line is long: without this bound
-// a file of two megabytes overflows the stack.
-std::optional<Error> too_long(std::string_view text, const std::string& file) {
-    if (text.size() > max_toml_bytes) {
-        return Error{.message = "it is larger than 16 MiB", .remedy = "split it, or shorten it", .file = file};
-    }
-    std::uint32_t number = 1;
-    for (std::size_t begin = 0; begin < text.size(); ++number) {
-        const std::size_t end = std::min(text.find('\n', begin), text.size());
-        if (end - begin > max_toml_line_bytes) {
-            return Error{.message = "the line is longer than 4,096 bytes",
-                         .remedy = "break it; a list may stand on several lines",
-                         .file = file,
-                         .line = number,
-                         .column = max_toml_line_bytes + 1};
-        }
-        begin = end + 1;
-    }
-    return std::nullopt;
-}
 
 Place place_of(const toml::source_region& source) { return {source.begin.line, source.begin.column}; }
 
@@ -104,6 +94,39 @@ Error syntax_error(const toml::parse_error& wrong, const std::string& file) {
             .column = place.column};
 }
 
+// The parser gave up at a header "[[" without a key.
+Error header_error(std::string_view text, const std::string& file) {
+    Place place{1, 1};
+    for (std::uint32_t line = 1; !text.empty(); ++line) {
+        const std::string_view content = text.substr(0, text.find('\n'));
+        const std::size_t begin = std::min(content.find_first_not_of(" \t"), content.size());
+        const std::size_t key = content.find_first_not_of(" \t", begin + 2);
+        const bool is_key =
+            key != std::string_view::npos && (std::isalnum(static_cast<unsigned char>(content[key])) != 0 ||
+                                              std::string_view("_-\"'").find(content[key]) != std::string_view::npos);
+        if (content.substr(begin).starts_with("[[") && !is_key) {
+            place = {line, static_cast<std::uint32_t>(begin + 1)};
+            break;
+        }
+        text.remove_prefix(std::min(content.size() + 1, text.size()));
+    }
+    return {.message = "not valid TOML: a key belongs after \"[[\"",
+            .remedy = "correct it there",
+            .file = file,
+            .line = place.line,
+            .column = place.column};
+}
+
+Result<toml::table> parse_syntax(std::string_view text, const std::string& file) {
+    try {
+        return toml::parse(text, std::string_view{});
+    } catch (const toml::parse_error& wrong) {
+        return syntax_error(wrong, file);
+    } catch (const ParserGaveUp&) {
+        return header_error(text, file);
+    }
+}
+
 Error located(const Report& report, const Positions& positions) {
     Error error = report.problem().error;
     if (report.problem().at_key) {
@@ -117,13 +140,16 @@ Error located(const Report& report, const Positions& positions) {
 }  // namespace
 
 Result<DesiredState> parse_toml(std::string_view text, const std::string& file, Positions* positions) {
-    if (auto error = too_long(text, file)) return std::move(*error);
-    const toml::parse_result parsed = toml::parse(text, std::string_view{});
-    if (!parsed) return syntax_error(parsed.error(), file);
+    if (text.size() > max_toml_bytes) {
+        return Error{.message = "it is larger than 32 MiB", .remedy = "name a configuration file", .file = file};
+    }
+    if (auto error = prescan(text, file)) return std::move(*error);
+    const auto parsed = parse_syntax(text, file);
+    if (!parsed) return parsed.error();
     Positions places(file);
     Report report;
     places.add("", {1, 1}, {1, 1});
-    const Json document = Converter(report, places).table(parsed.table(), {});
+    const Json document = Converter(report, places).table(*parsed, {});
     DesiredState state;
     TableReader table(report, document, {});
     if (!report.found()) read_state(table, state);

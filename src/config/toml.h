@@ -10,11 +10,11 @@
 
 namespace shunt::config {
 
-constexpr std::size_t max_toml_bytes = 16 << 20;
-constexpr std::size_t max_toml_line_bytes = 4096;  // bounds how deep keys can nest; arrays may span lines
+constexpr std::size_t max_toml_bytes = 32 << 20;  // of the largest states with room to spare
 
 // Each value is checked by itself; what must hold between them is validate's business. `file` is for messages. Errors
-// carry file, line, column, key, pointer and remedy. `positions` is filled in if given, for validate.
+// carry file, line, column, key, pointer and remedy. Strings of several lines are not read. `positions` is filled in if
+// given, for validate.
 Result<DesiredState> parse_toml(std::string_view text, const std::string& file, Positions* positions = nullptr);
 
 // What differs from the defaults, and what an operator looks for first; parse_toml(to_toml(state)) == state.

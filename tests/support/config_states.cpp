@@ -1,5 +1,8 @@
 #include "tests/support/config_states.h"
 
+#include <algorithm>
+#include <array>
+
 namespace shunt::config::test {
 namespace {
 
@@ -39,7 +42,18 @@ std::string text(Random& random) {
     return result;
 }
 
-std::string name(Random& random, const char* kind) { return kind + std::to_string(random.below(1000)) + ".a_b-c"; }
+std::string name(Random& random, const char* kind) { return kind + std::to_string(random.below(5)) + ".a_b-c"; }
+
+// Of several with the same name or address, the first.
+template <class T, class Id>
+std::vector<T> distinct(const std::vector<T>& all, Id id) {
+    std::vector<T> result;
+    for (const T& one : all) {
+        const auto same = [&](const T& other) { return id(one) == id(other); };
+        if (std::ranges::none_of(result, same)) result.push_back(one);
+    }
+    return result;
+}
 
 std::optional<Duration> timeout(Random& random) {
     if (coin(random)) return std::nullopt;
@@ -99,7 +113,8 @@ Service service(Random& random) {
     result.direct_access = coin(random);
     result.timeouts = {timeout(random), timeout(random), timeout(random), timeout(random)};
     if (coin(random)) result.check = check(random);
-    result.backends = several(random, 5, [&] { return backend(random); });
+    result.backends =
+        distinct(several(random, 5, [&] { return backend(random); }), [](const Backend& b) { return b.key(); });
     return result;
 }
 
@@ -120,14 +135,17 @@ DesiredState random_state(Random& random) {
     dataplane.idle = coin(random) ? Idle::poll : Idle::sleep;
     dataplane.flows = number<std::uint64_t>(random, 1, 1 << 30);
     if (coin(random)) dataplane.timeouts.udp = Duration::seconds(number<std::int64_t>(random, 1, 100));
-    dataplane.ports = several(random, 3, [&] { return port(random, dataplane.workers); });
-    state.next_hops = several(random, 3, [&] {
+    dataplane.ports = distinct(several(random, 3, [&] { return port(random, dataplane.workers); }),
+                               [](const Port& p) { return p.name; });
+    const auto hops = several(random, 3, [&] {
         const auto prefix = [&] {
             return coin(random) ? Prefix{IpAddress::v4(198, 18, 4, 0), 24} : Prefix{IpAddress{}, 0};
         };
         return NextHop{address(random), several(random, 2, prefix), mac(random), name(random, "port"), 1500};
     });
-    state.services = several(random, 4, [&] { return service(random); });
+    state.next_hops = distinct(hops, [](const NextHop& hop) { return hop.address; });
+    state.services =
+        distinct(several(random, 4, [&] { return service(random); }), [](const Service& s) { return s.name; });
     if (coin(random)) state.api_socket = text(random);
     return state;
 }

@@ -6,7 +6,7 @@
 
 namespace shunt::config::test {
 
-// Values are drawn one by one: the whole need not be valid.
+// Values are drawn one by one, names and addresses of things in one list are distinct; the whole need not be valid.
 DesiredState random_state(Random& random);
 
 }  // namespace shunt::config::test
