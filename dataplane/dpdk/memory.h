@@ -13,6 +13,8 @@ struct SystemMemory {
     std::uint64_t huge_pages{};       // of 2 MiB: vm.nr_hugepages
     std::uint64_t huge_pages_free{};  // neither used nor promised to anybody
     std::uint64_t available{};        // bytes of ordinary memory
+
+    std::uint64_t huge_bytes_free() const noexcept { return huge_pages_free << 21; }
 };
 
 // What the kernel says now.

@@ -26,6 +26,9 @@ void sleep_a_little() {
     nanosleep(&time, nullptr);
 }
 
+// While DPDK starts it warns of what is as it should be (no pages of 1 GiB); what matters then comes back as an error.
+std::atomic<bool> serving{false};
+
 timespec to_timespec(Duration d) {
     return {.tv_sec = d.nanoseconds / 1'000'000'000, .tv_nsec = d.nanoseconds % 1'000'000'000};
 }
@@ -56,11 +59,13 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
     if (!cores) return cores.error();
     auto ports = PortSet::claim(settings);
     if (!ports) return ports.error();
+    const dpdk::SystemMemory memory = dpdk::system_memory();
     auto state = StateRegion::take(directory + "/shm", {.shape = state_shape(settings.workers, settings.flows),
                                                         .boot_id = read_boot_id(),
                                                         .flow_seed = random_seed(),
                                                         .now = MonotonicClock().now(),
-                                                        .memory_available = dpdk::system_memory().available});
+                                                        .memory_available = memory.available,
+                                                        .huge_memory_available = memory.huge_bytes_free()});
     if (!state) return state.error();
     spdlog::info("{}", state->remark());
 
@@ -97,7 +102,9 @@ Status DataPlane::start_dpdk() {
     if (!memory) return memory.error();
     if (!memory->warning.empty()) spdlog::warn("{}", memory->warning);
     const auto arguments = dpdk::eal_arguments(cores_, *memory);
-    const auto log = [](const std::string& line) { spdlog::warn("DPDK: {}", line); };
+    const auto log = [](const std::string& line) {
+        spdlog::log(serving ? spdlog::level::warn : spdlog::level::debug, "DPDK: {}", line);
+    };
     xdp::set_library_log([](const char* line) { spdlog::debug("{}", line); });
     if (auto done = dpdk::start_environment(arguments, directory_, log); !done) return done;
     for (std::uint16_t i = 0; i < settings_.workers; ++i) {
@@ -146,6 +153,7 @@ void DataPlane::stop_workers() {
 Status DataPlane::run() {
     state_.header().ready.store(1, std::memory_order_release);
     if (auto done = ready_.announce(); !done) return done;
+    serving = true;
     spdlog::info("ready: {} workers, {} ports", settings_.workers, settings_.ports.size());
     while (!stop_) {
         turn(clock_.now());

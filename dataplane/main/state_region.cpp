@@ -95,24 +95,31 @@ void clear(std::span<T> records) noexcept {
     std::memset(static_cast<void*>(records.data()), 0, records.size_bytes());
 }
 
-Status point_link(const std::string& directory, const std::string& target) {
-    const std::string link = directory + "/state", fresh = directory + "/state.link";
+std::string path_of(const std::string& directory, std::uint64_t number) {
+    return directory + "/" + std::string(prefix) + std::to_string(number);
+}
+
+Status put_in_force(const std::string& directory, std::uint64_t number) {
+    const std::string fresh = directory + "/state.new";
     std::error_code error;
     fs::remove(fresh, error);
-    fs::create_symlink(target, fresh, error);
-    if (!error) fs::rename(fresh, link, error);
-    if (error) return Error{.message = "cannot make the link: " + error.message(), .file = link};
+    fs::create_hard_link(path_of(directory, number), fresh, error);
+    if (!error) fs::rename(fresh, directory + "/state", error);
+    if (error)
+        return Error{.message = "cannot give the region its name: " + error.message(), .file = directory + "/state"};
     return Done{};
 }
 
 // Is there room for a new region? Asked before the file grows: a full tmpfs or an empty machine is worse than a
 // refusal.
-Status require_room(const std::string& directory, std::uint64_t bytes, std::uint64_t memory_available) {
+Status require_room(const std::string& directory, std::uint64_t bytes, const StateNeeds& needs) {
     struct statfs filesystem {};
     if (::statfs(directory.c_str(), &filesystem) != 0) return Done{};
     const bool huge = filesystem.f_type == HUGETLBFS_MAGIC;
-    std::uint64_t room = filesystem.f_bavail * static_cast<std::uint64_t>(filesystem.f_bsize);
-    if (!huge) room = std::min(room, memory_available);
+    std::uint64_t room = huge ? needs.huge_memory_available : needs.memory_available;
+    // hugetlbfs without a limit of its own says that it has no blocks.
+    const auto blocks = static_cast<std::uint64_t>(filesystem.f_bavail);
+    if (filesystem.f_blocks != 0) room = std::min(room, blocks * static_cast<std::uint64_t>(filesystem.f_bsize));
     if (bytes <= room) return Done{};
     const auto mebibytes = [](std::uint64_t n) { return std::to_string(n >> 20) + " MiB"; };
     return Error{
@@ -162,10 +169,8 @@ Result<StateRegion> StateRegion::take(const std::string& directory, const StateN
     std::error_code error;
     fs::create_directories(directory, error);
     if (error) return Error{.message = "cannot make the directory: " + error.message(), .file = directory};
-    const fs::path target = fs::read_symlink(directory + "/state", error);
-    if (error || number_of(target) == 0) return make(directory, needs, "a new state region");
-
-    auto region = shm::Region::open(directory + "/" + target.string(), shm::Region::Access::read_write);
+    if (!fs::exists(directory + "/state", error)) return make(directory, needs, "a new state region");
+    auto region = shm::Region::open(directory + "/state", shm::Region::Access::read_write);
     if (!region) return make(directory, needs, "a new state region: " + region.error().text());
     if (!region->try_lock()) return served_by_other(*region);
     if (is_newer(*region)) {
@@ -174,8 +179,7 @@ Result<StateRegion> StateRegion::take(const std::string& directory, const StateN
                      .file = region->path()};
     }
     if (const auto reason = mismatch(*region, needs)) {
-        return make(directory, needs,
-                    "a new state region; the flows in " + region->path() + " are given up: " + *reason);
+        return make(directory, needs, "a new state region; the flows of the old one are given up: " + *reason);
     }
     StateRegion result(*std::move(region), true, "");
     result.adopt(needs.now);
@@ -185,10 +189,9 @@ Result<StateRegion> StateRegion::take(const std::string& directory, const StateN
 Result<StateRegion> StateRegion::make(const std::string& directory, const StateNeeds& needs, std::string remark) {
     const auto others = numbers_in(directory);
     const std::uint64_t number = others.empty() ? 1 : *std::max_element(others.begin(), others.end()) + 1;
-    const std::string name = std::string(prefix) + std::to_string(number);
     const std::uint64_t bytes = shm::StateLayout::of(needs.shape).total;
-    if (auto room = require_room(directory, bytes, needs.memory_available); !room) return room.error();
-    auto region = shm::Region::create(directory + "/" + name, bytes, bytes);
+    if (auto room = require_room(directory, bytes, needs); !room) return room.error();
+    auto region = shm::Region::create(path_of(directory, number), bytes, bytes);
     if (!region) return region.error();
     if (!region->try_lock()) return served_by_other(*region);
 
@@ -201,10 +204,10 @@ Result<StateRegion> StateRegion::make(const std::string& directory, const StateN
     header.pid.store(static_cast<std::uint32_t>(getpid()), std::memory_order_relaxed);
     shm::format_state(region->data(), needs.shape, needs.flow_seed);
 
-    if (auto linked = point_link(directory, name); !linked) return linked.error();
+    if (auto done = put_in_force(directory, number); !done) return done.error();
     for (const auto old : others) {
         std::error_code ignored;
-        fs::remove(directory + "/" + std::string(prefix) + std::to_string(old), ignored);
+        fs::remove(path_of(directory, old), ignored);
     }
     return StateRegion(*std::move(region), false, std::move(remark));
 }
@@ -228,7 +231,8 @@ void StateRegion::adopt(Instant now) noexcept {
     header.started_at.store(now.nanoseconds, std::memory_order_relaxed);
     header.pid.store(static_cast<std::uint32_t>(getpid()), std::memory_order_relaxed);
     ++header.starts;
-    remark_ = "adopted " + region_.path() + " and its flows after " + std::to_string(downtime / 1'000'000) + " ms";
+    remark_ = "adopted state." + std::to_string(header.incarnation) + " and its flows after " +
+              std::to_string(downtime / 1'000'000) + " ms";
 }
 
 bool StateRegion::bind_tables(std::uint64_t identity) noexcept {

@@ -1,5 +1,6 @@
 // The data plane's own region, DIRECTORY/state.<n>, which outlives it: flows, counters, link addresses (DESIGN section
-// 3, "Flows outlive the process"). `DIRECTORY/state` is a symbolic link to the one in force.
+// 3, "Flows outlive the process"). `DIRECTORY/state` is a second name of the one in force; a hard link, because
+// hugetlbfs knows no symbolic ones.
 //
 // A successor of the same shape adopts the region in place; anything else gets a new one, and the flows of the old are
 // given up. Whoever serves a region holds its lock for life.
@@ -22,7 +23,9 @@ struct StateNeeds {
     std::string boot_id{};  // of the running kernel: clocks and hugetlbfs do not outlive it
     HashSeed flow_seed{};   // for a new region
     Instant now{};
-    std::uint64_t memory_available{};  // bytes a new region may take where it is not on huge pages
+    // Bytes a new region may take.
+    std::uint64_t memory_available{};
+    std::uint64_t huge_memory_available{};  // where the directory is on huge pages
 };
 
 // Text of /proc/sys/kernel/random/boot_id, without the newline.
@@ -40,7 +43,6 @@ class StateRegion {
 
     shm::State state() noexcept { return shm::State(region_.data()); }
     bool adopted() const noexcept { return adopted_; }
-    const std::string& path() const noexcept { return region_.path(); }
     // A sentence for the log: what was adopted, or why what was there could not be.
     const std::string& remark() const noexcept { return remark_; }
 
