@@ -28,7 +28,8 @@ struct Image {
     std::vector<ListenerImage> listeners{};
     std::vector<shm::BackendRecord> backends{};
     std::vector<shm::SourceRecord> sources{};
-    std::vector<shm::NextHopRecord> next_hops{};
+    std::vector<shm::NextHopRecord> next_hops =
+        std::vector<shm::NextHopRecord>(1);  // never empty: routes to nowhere name 0
     EndpointTable listener_map{};
     EndpointTable source_map{};
     EndpointTable local_map{};
