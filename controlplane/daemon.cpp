@@ -214,6 +214,7 @@ class Daemon {
 Status Daemon::run() {
     const ReadyFile ready(options_.run_directory + "/controlplane.ready");
     if (const Status started = core_.start(now()); !started) return started.error();
+    if (!facts_.from_saved_state) core_.save_now(now());
     if (const Status listening = listen(); !listening) return listening.error();
     follow_signals();
     follow_network();

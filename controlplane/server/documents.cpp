@@ -212,7 +212,7 @@ Json Documents::status() const {
     const auto live = api::live_services(tables);
     Judgement judgement;
     judge_dataplane(judgement, progress, passed);
-    for (auto& problem : core.problems()) judgement.add("bad", problem);
+    for (auto& problem : core.problems()) judgement.add("bad", std::move(problem));
     Json list = Json::array();
     for (std::size_t i = 0; i < core.effective_state().services.size(); ++i) {
         ServiceStatus one(*this, live, i);
@@ -224,7 +224,6 @@ Json Documents::status() const {
     if (facts.file_differs) {
         warnings.push_back(facts.config_file + " was edited after it was last taken; `shunt config apply` takes it");
     }
-    for (const auto& warning : warnings) judgement.add("warn", warning);
     Json json{{"version", SHUNT_VERSION},
               {"node", core.wanted().desired.node.name},
               {"generation", progress.published.value},

@@ -29,19 +29,19 @@ Core::Core(Outside& outside, Events& events, Wanted wanted, NetworkSnapshot netw
            std::uint64_t seed, Now now)
     : outside_(outside),
       events_(events),
-      wanted_(std::move(wanted)),
-      effective_(effective(wanted_)),
-      verdicts_(Verdicts{}.reconfigured(effective_, read_back)),
+      scene_{.wanted = std::move(wanted)},
       health_(seed),
       network_(std::move(network)) {
-    health_.reconfigure(verdicts_.checks(), now.instant);
-    look_at_network();
+    scene_.effective = effective(scene_.wanted);
+    scene_.verdicts = Verdicts{}.reconfigured(scene_.effective, read_back);
+    scene_.network = view_of(scene_.effective);
+    health_.reconfigure(scene_.verdicts.checks(), now.instant);
     next_guard_watch_ = now.instant + guard_watch;
 }
 
 Status Core::start(Now now) {
     apply_guard(now);
-    if (const Status prepared = outside_.prepare(picture(), Outside::Intent::certain, now); !prepared) {
+    if (const Status prepared = outside_.prepare(scene_.picture(), now); !prepared) {
         return prepared.error();
     }
     prepared_change_ = change_;
@@ -53,33 +53,39 @@ Status Core::start(Now now) {
 // ------------------------------------------------------------------------------------------------ requests
 
 Result<Wanted> Core::next_wanted(const Request& request, Now now) const {
-    auto decided = decide(wanted_, request, now);
+    auto decided = decide(scene_.wanted, request, now);
     if (!decided) return decided;
     Wanted next = std::move(decided).value();
-    config::fix_table_sizes(next.desired, &wanted_.desired);
+    config::fix_table_sizes(next.desired, &scene_.wanted.desired);
     if (const Status valid = config::validate(next.desired); !valid) return valid.error();
     return next;
 }
 
 void Core::request(const Request& request, const WriteOptions& options, Now now, Reply reply) {
-    if (options.if_revision && *options.if_revision != wanted_.revision) {
+    if (options.if_revision && *options.if_revision != scene_.wanted.revision) {
         return reply(Rejection{Rejection::Why::stale,
                                {.message = "revision " + std::to_string(*options.if_revision) +
-                                           " is not the present one, " + std::to_string(wanted_.revision),
+                                           " is not the present one, " + std::to_string(scene_.wanted.revision),
                                 .remedy = "read what is there now, and decide again"}});
     }
     auto next = next_wanted(request, now);
     if (!next) return reply(Rejection{Rejection::Why::refused, next.error()});
 
-    ChangeReply answer{.dry_run = options.dry_run, .changes = plan(wanted_, *next), .revision = wanted_.revision};
+    const bool differs = !(*next == scene_.wanted);  // also in where it comes from
+    ChangeReply answer{
+        .dry_run = options.dry_run, .changes = plan(scene_.wanted, *next), .revision = scene_.wanted.revision};
     answer.changed = !answer.changes.empty();
-    answer.warnings = remarks(wanted_, *next);
-    const bool differs = !(*next == wanted_);  // also in where it comes from
-    if (!options.dry_run && differs) {
+    answer.warnings = remarks(scene_.wanted, *next);
+    if (differs) {
+        next->revision = scene_.wanted.revision + 1;
+        Scene scene = scene_of(std::move(*next));
+        if (const Status possible = try_out(scene, now); !possible) {
+            return reply(Rejection{Rejection::Why::refused, possible.error()});
+        }
+        if (options.dry_run) return reply_when_passed(std::move(answer), options, now, std::move(reply));
+        if (auto rejection = commit(std::move(scene), now)) return reply(std::move(*rejection));
         const std::size_t count = answer.changes.size();
-        next->revision = wanted_.revision + 1;
-        if (auto rejection = commit(std::move(*next), now)) return reply(std::move(*rejection));
-        answer.revision = wanted_.revision;
+        answer.revision = scene_.wanted.revision;
         log({.kind = EventKind::audit,
              .text = options.who + " changed " + std::to_string(count) + (count == 1 ? " key" : " keys") +
                      (count == 0 ? "" : ", first " + answer.changes.front().key)},
@@ -88,45 +94,41 @@ void Core::request(const Request& request, const WriteOptions& options, Now now,
     reply_when_passed(std::move(answer), options, now, std::move(reply));
 }
 
-std::optional<Rejection> Core::commit(Wanted next, Now now) {
-    using Why = Rejection::Why;
-    struct Before {
-        Wanted wanted;
-        config::DesiredState effective;
-        Verdicts verdicts;
-        std::shared_ptr<const NetworkView> view;
-    };
-    Before before{std::exchange(wanted_, std::move(next)), std::move(effective_), std::move(verdicts_), view_};
-    effective_ = effective(wanted_);
-    verdicts_ = before.verdicts.reconfigured(effective_);
-    look_at_network();
-    const auto take_back = [&](Why why, Error error) {
-        wanted_ = std::move(before.wanted);
-        effective_ = std::move(before.effective);
-        verdicts_ = std::move(before.verdicts);
-        view_ = std::move(before.view);
-        prepared_change_ = 0;
-        return Rejection{why, std::move(error)};
-    };
-    if (const Status prepared = outside_.prepare(picture(), Outside::Intent::trial, now); !prepared) {
-        return take_back(Why::refused, prepared.error());
-    }
-    if (const Status saved = save(now); !saved) return take_back(Why::storage, saved.error());
+Core::Scene Core::scene_of(Wanted wanted) const {
+    Scene scene{.wanted = std::move(wanted)};
+    scene.effective = effective(scene.wanted);
+    scene.verdicts = scene_.verdicts.reconfigured(scene.effective);
+    scene.network = view_of(scene.effective);
+    return scene;
+}
+
+// Whether it can be expressed as tables; what was prepared before has to be prepared again.
+Status Core::try_out(const Scene& scene, Now now) {
+    prepared_change_ = 0;
+    return outside_.prepare(scene.picture(), now);
+}
+
+std::optional<Rejection> Core::commit(Scene next, Now now) {
+    if (const Status saved = save(next.wanted, now); !saved) return Rejection{Rejection::Why::storage, saved.error()};
+    Scene before = std::exchange(scene_, std::move(next));
     prepared_change_ = ++change_;
+    urgent_ = true;
     apply_guard(now);
     if (publish(now)) {
-        health_.reconfigure(verdicts_.checks(), now.instant);
+        health_.reconfigure(scene_.verdicts.checks(), now.instant);
         return std::nullopt;
     }
-    Rejection rejection = take_back(Why::storage, {.message = publication_problem_.text});
+    // Taken back as if it had never been.
+    Rejection rejection{Rejection::Why::storage, {.message = publication_problem_.text}};
+    scene_ = std::move(before);
     ++change_;
-    static_cast<void>(save(now));  // a failure is a problem that `status` shows
+    static_cast<void>(save(scene_.wanted, now));  // a failure is a problem that `status` shows
     apply_guard(now);
     return rejection;
 }
 
-Status Core::save(Now now) {
-    Status saved = outside_.save(wanted_, now);
+Status Core::save(const Wanted& wanted, Now now) {
+    Status saved = outside_.save(wanted, now);
     save_problem_.set(saved ? "" : saved.error().text(), EventKind::config, *this, now);
     return saved;
 }
@@ -147,11 +149,11 @@ void Core::reply_when_passed(ChangeReply reply, const WriteOptions& options, Now
 }
 
 void Core::expire_overrides(Now now) {
-    const bool any = std::any_of(wanted_.overrides.begin(), wanted_.overrides.end(), [&](const Override& override) {
-        return override.expires && *override.expires <= now.instant;
-    });
+    const bool any =
+        std::any_of(scene_.wanted.overrides.begin(), scene_.wanted.overrides.end(),
+                    [&](const Override& override) { return override.expires && *override.expires <= now.instant; });
     if (!any || now.instant < not_before_) return;
-    for (const auto& override : wanted_.overrides) {
+    for (const auto& override : scene_.wanted.overrides) {
         if (!override.expires || *override.expires > now.instant) continue;
         log({.kind = EventKind::overrides,
              .service = override.service,
@@ -170,23 +172,24 @@ void Core::expire_overrides(Now now) {
 void Core::network_changed(NetworkSnapshot network) {
     if (network == network_) return;
     network_ = std::move(network);
-    const auto before = view_;
-    look_at_network();
-    if (view_ == before) return;
+    auto view = view_of(scene_.effective);
+    if (view == scene_.network) return;
+    scene_.network = std::move(view);
     ++change_;
     urgent_ = true;
 }
 
 // The same object as long as it says the same: the compiler then knows that nothing changed.
-void Core::look_at_network() {
-    NetworkView view = network_view(network_, effective_.dataplane.ports);
-    if (view_ == nullptr || *view_ != view) view_ = std::make_shared<const NetworkView>(std::move(view));
+std::shared_ptr<const NetworkView> Core::view_of(const config::DesiredState& state) const {
+    NetworkView view = network_view(network_, state.dataplane.ports);
+    if (scene_.network != nullptr && *scene_.network == view) return scene_.network;
+    return std::make_shared<const NetworkView>(std::move(view));
 }
 
 void Core::probe_finished(const ProbeResult& result, Now now) {
     const auto transition = health_.apply(result);
     if (!transition) return;
-    if (!verdicts_.apply(transition->spec, transition->to)) return;
+    if (!scene_.verdicts.apply(transition->spec, transition->to)) return;
     ++change_;
     const bool up = transition->to == Verdict::up;
     log({.kind = EventKind::health,
@@ -237,7 +240,7 @@ bool Core::publish(Now now) {
         return false;
     };
     if (prepared_change_ != change_) {
-        if (const Status prepared = outside_.prepare(picture(), Outside::Intent::certain, now); !prepared) {
+        if (const Status prepared = outside_.prepare(scene_.picture(), now); !prepared) {
             return failed(prepared.error());
         }
         prepared_change_ = change_;
@@ -300,7 +303,7 @@ void Core::watch_dataplane(const Progress& progress, Now now) {
 // ------------------------------------------------------------------------------------------------ guard and problems
 
 void Core::apply_guard(Now now) {
-    const Status applied = outside_.guard(guard_rules(effective_));
+    const Status applied = outside_.guard(guard_rules(scene_.effective));
     guard_problem_.set(applied ? "" : "the nftables guard is not in force: " + applied.error().text(),
                        EventKind::controlplane, *this, now);
 }
@@ -320,7 +323,7 @@ void Core::watch_guard(Now now) {
 
 std::vector<std::string> Core::problems() const {
     std::vector<std::string> all;
-    for (const Problem* problem : {&publication_problem_, &save_problem_}) {
+    for (const Problem* problem : {&publication_problem_, &save_problem_, &guard_problem_}) {
         if (!problem->text.empty()) all.push_back(problem->text);
     }
     if (seen_.alive && seen_.refused && seen_.refused > seen_.accepted) {
@@ -332,8 +335,7 @@ std::vector<std::string> Core::problems() const {
 
 std::vector<std::string> Core::warnings() const {
     std::vector<std::string> all;
-    for (const auto& warning : config::warnings(effective_)) all.push_back(warning.text());
-    if (!guard_problem_.text.empty()) all.push_back(guard_problem_.text);
+    for (const auto& warning : config::warnings(scene_.effective)) all.push_back(warning.text());
     if (network_.routes_ignored != 0) {
         all.push_back(std::to_string(network_.routes_ignored) +
                       " kernel routes are beyond the bound and not followed; next hops may be wrong");

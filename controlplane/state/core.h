@@ -44,10 +44,10 @@ class Outside {
   public:
     virtual ~Outside() = default;
     virtual Status save(const Wanted& wanted, Now now) = 0;
-    // Compiles the picture and keeps the result for `publish`. An error: it cannot be expressed as tables. A trial may
-    // be followed by another `prepare` as if it had never been.
-    enum class Intent : std::uint8_t { trial, certain };
-    virtual Status prepare(const Picture& picture, Intent intent, Now now) = 0;
+    // Compiles the picture and keeps the result. An error: it cannot be expressed as tables. Until `publish`, another
+    // call makes this one as if it had never been.
+    virtual Status prepare(const Picture& picture, Now now) = 0;
+    // Lets the data plane have what was prepared last; to be called again while it is busy.
     virtual Result<Road> publish() = 0;
     virtual Progress progress() = 0;
     virtual Status guard(const GuardRules& rules) = 0;
@@ -106,6 +106,8 @@ class Core {
 
     // Publishes for the first time. An error: this state cannot be expressed as tables.
     Status start(Now now);
+    // Saves what is wanted, as every change does by itself: for a start without a saved state.
+    void save_now(Now now) { static_cast<void>(save(scene_.wanted, now)); }  // a failure is a problem, see below
 
     void request(const Request& request, const WriteOptions& options, Now now, Reply reply);
     void network_changed(NetworkSnapshot network);
@@ -114,18 +116,27 @@ class Core {
     std::vector<ProbeRequest> advance(Now now);
     Instant next_wakeup(Now now) const;
 
-    const Wanted& wanted() const noexcept { return wanted_; }
-    const config::DesiredState& effective_state() const noexcept { return effective_; }
-    const Verdicts& verdicts() const noexcept { return verdicts_; }
+    const Wanted& wanted() const noexcept { return scene_.wanted; }
+    const config::DesiredState& effective_state() const noexcept { return scene_.effective; }
+    const Verdicts& verdicts() const noexcept { return scene_.verdicts; }
     const HealthMachine& health() const noexcept { return health_; }
     const NetworkSnapshot& network() const noexcept { return network_; }
     const Events& events() const noexcept { return events_; }
     Progress progress() const { return outside_.progress(); }
     // What is wrong now, beyond backends that are down: publication, guard, saving. For `status`.
     std::vector<std::string> problems() const;
+    // What the operator had better know, though all is well.
     std::vector<std::string> warnings() const;
 
   private:
+    // What is wanted, and all that follows from it.
+    struct Scene {
+        Wanted wanted{};
+        config::DesiredState effective{};
+        Verdicts verdicts{};
+        std::shared_ptr<const NetworkView> network{};
+        Picture picture() const { return {effective, verdicts.table(), network}; }
+    };
     struct Waiter {
         std::uint64_t change{};   // the picture it waits for
         Generation generation{};  // that carries it; 0: not published yet
@@ -138,12 +149,13 @@ class Core {
         void set(std::string now_text, EventKind kind, Core& core, Now now);
     };
 
-    Picture picture() const { return {effective_, verdicts_.table(), view_}; }
-    void look_at_network();
     Result<Wanted> next_wanted(const Request& request, Now now) const;
-    std::optional<Rejection> commit(Wanted next, Now now);
+    Scene scene_of(Wanted wanted) const;
+    std::shared_ptr<const NetworkView> view_of(const config::DesiredState& state) const;
+    Status try_out(const Scene& scene, Now now);
+    std::optional<Rejection> commit(Scene next, Now now);
     void reply_when_passed(ChangeReply reply, const WriteOptions& options, Now now, Reply answer);
-    Status save(Now now);
+    Status save(const Wanted& wanted, Now now);
     void expire_overrides(Now now);
     void publish_if_due(Now now);
     bool publish(Now now);
@@ -155,12 +167,9 @@ class Core {
 
     Outside& outside_;
     Events& events_;
-    Wanted wanted_;
-    config::DesiredState effective_;
-    Verdicts verdicts_{};
+    Scene scene_;
     HealthMachine health_;
     NetworkSnapshot network_;
-    std::shared_ptr<const NetworkView> view_{};
 
     std::uint64_t change_{1};  // counts pictures
     std::uint64_t prepared_change_{};

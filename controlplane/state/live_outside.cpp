@@ -11,38 +11,26 @@ LiveOutside::LiveOutside(Store store, Publisher publisher, Guard guard)
     : store_(std::move(store)),
       publisher_(std::move(publisher)),
       guard_(std::move(guard)),
-      compiler_(Book::read(publisher_.tables())) {}
+      compiler_(publisher_.tables()) {}
 
 Status LiveOutside::save(const Wanted& wanted, Now now) { return store_.save(write_saved(wanted, now)); }
 
-Status LiveOutside::prepare(const Picture& picture, Intent intent, Now now) {
-    trial_.reset();
+Status LiveOutside::prepare(const Picture& picture, Now now) {
     const auto seed = site_seed(picture.state.node);
     if (!seed) return seed.error();
-    if (intent == Intent::trial) trial_ = compiler_;
-    Compiler& compiler = trial_ ? *trial_ : compiler_;
-    const auto image = compiler.compile({.state = picture.state,
-                                         .verdicts = picture.verdicts,
-                                         .network = picture.network,
-                                         .site_seed = *seed,
-                                         .now = now.instant});
-    if (image) return Done{};
-    trial_.reset();
-    return image.error();
+    return compiler_.prepare({.state = picture.state,
+                              .verdicts = picture.verdicts,
+                              .network = picture.network,
+                              .site_seed = *seed,
+                              .now = now.instant});
 }
 
 Result<Road> LiveOutside::publish() {
-    const bool free = publisher_.may_publish();
-    if (free) {
-        const auto generation = publisher_.publish(trial_ ? trial_->image() : compiler_.image());
-        if (!generation) {
-            trial_.reset();
-            return generation.error();
-        }
-    }
-    if (trial_) compiler_ = std::move(*trial_);
-    trial_.reset();
-    return free ? Road::published : Road::busy;
+    const Image& image = compiler_.commit();
+    if (!publisher_.may_publish()) return Road::busy;
+    const auto generation = publisher_.publish(image);
+    if (!generation) return generation.error();
+    return Road::published;
 }
 
 ReadBack LiveOutside::read_back() const {

@@ -18,7 +18,7 @@ class LiveOutside : public Outside {
     LiveOutside(Store store, Publisher publisher, Guard guard);
 
     Status save(const Wanted& wanted, Now now) override;
-    Status prepare(const Picture& picture, Intent intent, Now now) override;
+    Status prepare(const Picture& picture, Now now) override;
     Result<Road> publish() override;
     Progress progress() override { return publisher_.progress(); }
     Status guard(const GuardRules& rules) override { return guard_.apply(rules); }
@@ -35,7 +35,6 @@ class LiveOutside : public Outside {
     Publisher publisher_;
     Guard guard_;
     Compiler compiler_;
-    std::optional<Compiler> trial_{};
     std::string seed_file_{};
     std::optional<HashSeed> seed_{};  // as read from seed_file_
 };

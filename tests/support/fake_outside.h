@@ -1,0 +1,60 @@
+// Stands for disk, tables and kernel in tests of the deciding core.
+#pragma once
+
+#include <vector>
+
+#include "controlplane/state/core.h"
+
+namespace shunt::controlplane {
+
+// Remembers what it was told, and fails as it is told.
+class FakeOutside : public Outside {
+  public:
+    Status save(const Wanted& wanted, Now) override {
+        if (disk_full) return Error{.message = "cannot save the state: No space left on device"};
+        saved.push_back(wanted);
+        return Done{};
+    }
+    Status prepare(const Picture& picture, Now) override {
+        ++prepared;
+        if (inexpressible) return Error{.message = "too many backends"};
+        candidate = {picture.state, picture.verdicts};
+        return Done{};
+    }
+    Result<Road> publish() override {
+        if (no_memory) return Error{.message = "cannot get 4 KiB"};
+        if (busy) return Road::busy;
+        if (!(published == candidate)) {
+            published = candidate;
+            ++now_at.published.value;
+        }
+        return Road::published;
+    }
+    Progress progress() override { return now_at; }
+    Status guard(const GuardRules& rules) override {
+        guarded = rules;
+        ++guards;
+        return Done{};
+    }
+    Result<bool> guard_present() override { return guard_there; }
+
+    void workers_pass(Generation generation) {
+        now_at.accepted = generation;
+        for (auto& worker : now_at.workers) worker.passed = generation;
+    }
+
+    struct Content {
+        config::DesiredState state{};
+        std::vector<std::vector<shm::Verdict>> verdicts{};
+        bool operator==(const Content&) const = default;
+    };
+    bool disk_full{}, inexpressible{}, no_memory{}, busy{};
+    bool guard_there{true};
+    int prepared{}, guards{};
+    Progress now_at{};
+    Content candidate{}, published{};
+    GuardRules guarded{};
+    std::vector<Wanted> saved{};
+};
+
+}  // namespace shunt::controlplane
