@@ -23,7 +23,10 @@ Result<BackendName> read_name(const std::string& text) {
         return Error{.message = "\"" + text + "\" does not name a backend",
                      .remedy = "write SERVICE/ADDR or SERVICE/ADDR:PORT"};
     }
-    return BackendName{text.substr(0, slash), text.substr(slash + 1)};
+    std::string backend = text.substr(slash + 1);
+    // Brackets are for ports; without one they do no harm.
+    if (backend.front() == '[' && backend.back() == ']') backend = backend.substr(1, backend.size() - 2);
+    return BackendName{text.substr(0, slash), backend};
 }
 
 Result<std::uint32_t> read_weight(const std::string& text) {
