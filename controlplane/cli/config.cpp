@@ -1,5 +1,6 @@
 // `shunt config` and `shunt override`: the desired state as a whole, and the layer above it.
 #include <ostream>
+#include <span>
 
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
@@ -26,10 +27,9 @@ int check_file(const Arguments& arguments, const Session& session) {
     config::fix_table_sizes(*state);
     const auto findings = config::examine(*state, positions);
     if (!findings.errors.empty()) {
-        for (const Error& error : findings.errors) {
-            if (&error != &findings.errors.front()) session.err << "shunt: " << error.text() << "\n";
-        }
-        return fail(session, findings.errors.front());
+        const int code = fail(session, findings.errors.front());
+        for (const Error& error : std::span(findings.errors).subspan(1)) session.err << error.text() << "\n";
+        return code;
     }
     json warnings = json::array();
     for (const Error& warning : findings.warnings) {

@@ -75,7 +75,7 @@ std::string age(const nlohmann::json& milliseconds) {
 
 int fail(const Session& session, const Error& error, int code) {
     if (session.json()) print_json(session, api::error_document(error));
-    session.err << "shunt: " << error.text() << "\n";
+    session.err << error.text() << "\n";
     return code;
 }
 

@@ -41,11 +41,15 @@ json document_of(const config::Service& service, Family family) {
                   {"backends", json::array()},
                   {"slots", json::array()},
                   {"hash", table_hash_text(table_hash(backends, slots))}};
-    for (std::size_t i = 0; i < backends.size(); ++i) {
-        const auto count = std::count(slots.begin(), slots.end(), static_cast<std::uint16_t>(i));
-        document["backends"].push_back({{"key", backends[i].key}, {"weight", backends[i].weight}, {"slots", count}});
+    std::vector<std::uint32_t> counts(backends.size());
+    for (const std::uint16_t slot : slots) {
+        if (slot != maglev_none) ++counts[slot];
+        document["slots"].push_back(slot == maglev_none ? -1 : int{slot});
     }
-    for (const std::uint16_t slot : slots) document["slots"].push_back(slot == maglev_none ? -1 : int{slot});
+    for (std::size_t i = 0; i < backends.size(); ++i) {
+        document["backends"].push_back(
+            {{"key", backends[i].key}, {"weight", backends[i].weight}, {"slots", counts[i]}});
+    }
     return document;
 }
 
