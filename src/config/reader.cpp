@@ -64,11 +64,9 @@ void TableReader::finish() {
     if (report_.found()) return;
     for (const auto& [key, value] : value_.items()) {
         if (std::ranges::find(known_, key) != known_.end()) continue;
-        const std::string best(nearest(key, known_));
         Path path = path_.child(key);
         path.key = path_.child(key.substr(0, 64)).key;
-        return report_.add({.message = "unknown key " + shown(key), .remedy = "did you mean \"" + best + "\"?"}, path,
-                           true);
+        return report_.add({.message = "unknown key " + shown(key), .remedy = suggestion(key, known_)}, path, true);
     }
     for (const std::string_view key : missing_) {
         return report_.add({.message = "\"" + std::string(key) + "\" is missing", .remedy = "add it"}, path_.child(key),

@@ -79,6 +79,23 @@ bool ranges_in(std::string_view text, F take) {
     }
 }
 
+// Optimal string alignment distance; three rows are enough.
+std::size_t letters_apart(std::string_view word, std::string_view other) {
+    std::vector<std::size_t> before(other.size() + 1), above(other.size() + 1), row(other.size() + 1);
+    for (std::size_t j = 0; j <= other.size(); ++j) row[j] = j;
+    for (std::size_t i = 1; i <= word.size(); ++i) {
+        before.swap(above);
+        above.swap(row);
+        row[0] = i;
+        for (std::size_t j = 1; j <= other.size(); ++j) {
+            row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (word[i - 1] != other[j - 1])});
+            const bool swapped = i > 1 && j > 1 && word[i - 1] == other[j - 2] && word[i - 2] == other[j - 1];
+            if (swapped) row[j] = std::min(row[j], before[j - 2] + 1);
+        }
+    }
+    return row.back();
+}
+
 }  // namespace
 
 std::string shown(const Json& value) {
@@ -93,25 +110,12 @@ std::string shown(const Json& value) {
     return value.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
-std::string_view nearest(std::string_view word, std::span<const std::string_view> known) {
-    const auto distance = [word = word.substr(0, 64)](std::string_view other) {
-        // Optimal string alignment: three rows are enough.
-        std::vector<std::size_t> before(other.size() + 1), above(other.size() + 1), row(other.size() + 1);
-        for (std::size_t j = 0; j <= other.size(); ++j) row[j] = j;
-        for (std::size_t i = 1; i <= word.size(); ++i) {
-            before.swap(above);
-            above.swap(row);
-            row[0] = i;
-            for (std::size_t j = 1; j <= other.size(); ++j) {
-                row[j] = std::min({above[j] + 1, row[j - 1] + 1, above[j - 1] + (word[i - 1] != other[j - 1])});
-                if (i > 1 && j > 1 && word[i - 1] == other[j - 2] && word[i - 2] == other[j - 1]) {
-                    row[j] = std::min(row[j], before[j - 2] + 1);
-                }
-            }
-        }
-        return row.back();
-    };
-    return known.empty() ? std::string_view{} : *std::ranges::min_element(known, {}, distance);
+std::string suggestion(std::string_view word, std::span<const std::string_view> known) {
+    const auto distance = [word](std::string_view other) { return letters_apart(word.substr(0, 64), other); };
+    const std::string_view nearest = *std::ranges::min_element(known, {}, distance);
+    const std::string quoted = '"' + std::string(nearest) + '"';
+    return 2 * distance(nearest) <= word.size() ? "did you mean " + quoted + "?"
+                                                : "the nearest key known here is " + quoted;
 }
 
 std::optional<Duration> parse_duration(std::string_view text) {

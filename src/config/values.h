@@ -20,8 +20,9 @@ using Json = nlohmann::json;
 // A value as messages show it: short, on one line, without control characters.
 std::string shown(const Json& value);
 
-// The one of `known` that differs least from `word` (insertions, deletions, exchanges and swaps of letters).
-std::string_view nearest(std::string_view word, std::span<const std::string_view> known);
+// The one of `known` that differs least from `word`, as a question or a statement: `did you mean "weight"?`. What
+// counts are insertions, deletions, exchanges and swaps of letters.
+std::string suggestion(std::string_view word, std::span<const std::string_view> known);
 
 // ---- durations: "800ms", "30s", "5m", "1h", "7d"
 std::optional<Duration> parse_duration(std::string_view text);

@@ -233,6 +233,8 @@ TEST(Toml, NamesTheNearestKnownKey) {
     EXPECT_EQ(sentence("[[service]]\nnmae = \"web\""), "shunt.toml:3:1: unknown key \"nmae\"; did you mean \"name\"?");
     EXPECT_EQ(sentence("[service.chekc]"),
               "shunt.toml:2:1: service: a list belongs here; in a file write [[…]] where you wrote […]");
+    EXPECT_EQ(in_service("wieght = 5"),
+              "shunt.toml:5:1: unknown key \"wieght\"; the nearest key known here is \"vip\"");
     EXPECT_EQ(in_service("timeouts = { upd = \"1s\" }"), "shunt.toml:5:14: unknown key \"upd\"; did you mean \"udp\"?");
 }
 
