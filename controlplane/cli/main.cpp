@@ -58,6 +58,7 @@ Session make_session(const Globals& g) {
     return session;
 }
 
+// Without allow_extra_args(false) CLI11 lets one name swallow every word that follows it.
 void bind(CLI::App& command, Bound& bound, const Parameter& parameter) {
     auto& values = bound.values[parameter.name];
     switch (parameter.kind) {
@@ -65,10 +66,16 @@ void bind(CLI::App& command, Bound& bound, const Parameter& parameter) {
             command.add_flag(parameter.name, bound.flags[parameter.name], parameter.help);
             break;
         case Parameter::Kind::option:
-            command.add_option(parameter.name, values, parameter.help)->expected(1)->take_all();
+            command.add_option(parameter.name, values, parameter.help)
+                ->expected(1)
+                ->allow_extra_args(false)
+                ->take_all();
             break;
         case Parameter::Kind::required:
-            command.add_option(parameter.name, values, parameter.help)->expected(1)->required();
+            command.add_option(parameter.name, values, parameter.help)
+                ->expected(1)
+                ->allow_extra_args(false)
+                ->required();
             break;
         case Parameter::Kind::optional:
             command.add_option(parameter.name, values, parameter.help)->expected(0, 1);
