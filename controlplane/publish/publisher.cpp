@@ -7,7 +7,6 @@
 
 #include "controlplane/publish/generation_writer.h"
 #include "controlplane/publish/reachable.h"
-#include "controlplane/publish/tables_file.h"
 #include "src/shm/generation.h"
 
 namespace shunt::controlplane {
@@ -35,7 +34,8 @@ Result<Publisher> Publisher::open(const std::string& directory, const std::strin
     publisher.options_ = std::move(options);
     publisher.watch_ = StateWatch(state_path);
     if (auto seen = publisher.watch_.refresh(); !seen) return seen.error();
-    auto file = open_tables(directory + "/tables", publisher.options_.reserve_bytes, publisher.options_.random_seed);
+    auto file = open_tables(directory + "/tables", publisher.options_.reserve_bytes, publisher.options_.random_seed,
+                            publisher.watch_.tables_in_use());
     if (!file) return file.error();
     publisher.region_ = std::move(file->region);
     if (!file->replaced.empty()) {
@@ -58,13 +58,18 @@ Publisher Publisher::in_memory(std::uint64_t bytes, PublisherOptions options) {
 // What is used follows from the roots; everything else is free.
 void Publisher::recover() {
     newest_ = Generation(header().published.load(std::memory_order_relaxed));
-    above_ = std::max(newest_, watch_.accepted());
+    above_ = std::max(newest_, watch_.tables_in_use().accepted);
     std::map<Extent, Generation> used;  // and the last generation that has it
+    std::uint64_t serial = header().next_serial.load(std::memory_order_relaxed);
     for (std::uint64_t g = before_ring(newest_).value + 1; g <= newest_.value; ++g) {
         const auto root = shm::find_root(header(), Generation(g));
         if (!root) continue;
-        for (const Extent& extent : reachable(region_.data(), *root)) used[extent] = Generation(g);
+        for (const Extent& extent : reachable(region_.data(), *root)) {
+            used[extent] = Generation(g);
+            serial = std::max(serial, region_.at<shm::BlockHeader>(extent.offset).serial + 1);
+        }
     }
+    header().next_serial.store(serial, std::memory_order_relaxed);
     for (const auto& [extent, last] : used) {
         (last == newest_ ? current_ : left_behind_[last]).push_back(extent);
     }

@@ -102,12 +102,12 @@ bool StateWatch::holds_at_or_before(Generation generation) const noexcept {
     return any_held([&](const std::byte* region) { return holds(region, generation); });
 }
 
-Generation StateWatch::accepted() const noexcept {
-    std::uint64_t greatest = 0;
-    for (const Watched& watched : regions_) {
-        greatest = std::max(greatest, shm::StateReader(watched.region.data()).header().accepted.load());
-    }
-    return Generation(greatest);
+TablesInUse StateWatch::tables_in_use() const noexcept {
+    if (regions_.empty()) return {};
+    const shm::Region& region = regions_.back().region;
+    const shm::StateHeader& header = shm::StateReader(region.data()).header();
+    return {header.tables_identity, Generation(header.accepted.load(std::memory_order_acquire)),
+            region.locked_by_other()};
 }
 
 Progress StateWatch::progress() const {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "controlplane/publish/tables_file.h"
 #include "src/base/index.h"
 #include "src/base/result.h"
 #include "src/shm/layout.h"
@@ -51,8 +52,8 @@ class StateWatch {
     bool attaching() const noexcept;
     // Somebody may still use this generation or an older one.
     bool holds_at_or_before(Generation generation) const noexcept;
-    // What any data plane, alive or not, had accepted last.
-    Generation accepted() const noexcept;
+    // By the present region, whether its data plane lives or not.
+    TablesInUse tables_in_use() const noexcept;
 
   private:
     struct Watched {

@@ -18,7 +18,7 @@ namespace shunt::controlplane {
 namespace {
 
 constexpr std::uint64_t first_bytes = 2 << 20;
-constexpr std::uint64_t max_reserved_bytes = std::uint64_t{1} << 46;  // what an address space can hold
+constexpr std::uint64_t max_reserved_bytes = std::uint64_t{1} << 40;  // more than anybody needs, and always to be had
 
 const shm::TablesHeader& header_of(const shm::Region& region) { return region.at<const shm::TablesHeader>(0); }
 
@@ -31,14 +31,19 @@ std::optional<std::string> damage_of(const shm::TablesHeader& header, shm::Valid
     return "generation " + std::to_string(generation.value) + " is damaged";
 }
 
-std::optional<std::string> damage_of(const shm::Region& region) {
+std::optional<std::string> damage_of(const shm::Region& region, const TablesInUse& in_use) {
     const shm::TablesHeader& header = header_of(region);
     const std::uint64_t bytes = header.file_bytes.load(std::memory_order_relaxed);
     if (bytes < shm::first_block_offset || bytes > region.file_bytes() || bytes > region.reserved()) {
         return "its length is wrong";
     }
-    shm::Validator validator(region.data(), bytes);
     const std::uint64_t newest = header.published.load(std::memory_order_relaxed);
+    if (in_use.accepted && in_use.identity == shm::identity_of(header)) {
+        if (in_use.accepted.value > newest) return "it does not know the generation that the data plane had accepted";
+        const bool found = shm::find_root(header, in_use.accepted).has_value();
+        if (in_use.alive && !found) return "it has lost the generation that the data plane uses";
+    }
+    shm::Validator validator(region.data(), bytes);
     const std::uint64_t oldest = newest >= shm::root_ring ? newest - shm::root_ring + 1 : 1;
     for (std::uint64_t g = oldest; newest != 0 && g <= newest; ++g) {
         if (auto damage = damage_of(header, validator, Generation(g), g == newest)) return damage;
@@ -69,7 +74,7 @@ Result<Glance> glance(const std::string& path) {
     return seen;
 }
 
-Error in_use(const std::string& path) {
+Error locked(const std::string& path) {
     return {.message = "another control plane uses this file",
             .remedy = "stop it first, or choose another --run-dir",
             .file = path};
@@ -106,7 +111,7 @@ struct Existing {
 };
 
 // The file with its lock, and what is wrong with it.
-Result<Existing> open_existing(const std::string& path, const Glance& seen) {
+Result<Existing> open_existing(const std::string& path, const Glance& seen, const TablesInUse& in_use) {
     if (seen.ours && seen.version > shm::layout_version) {
         return Error{.message = "the tables have layout " + std::to_string(seen.version) +
                                 ", newer than the one this program knows (" + std::to_string(shm::layout_version) + ")",
@@ -118,7 +123,7 @@ Result<Existing> open_existing(const std::string& path, const Glance& seen) {
     auto region =
         shm::Region::open(path, shm::Region::Access::read_write, seen.ours && plausible ? seen.reserved : seen.bytes);
     if (!region) return region.error();
-    if (!region->try_lock()) return in_use(path);
+    if (!region->try_lock()) return locked(path);
     Existing existing{*std::move(region), {}};
     if (!seen.ours) {
         existing.damage = "it is not a file of tables";
@@ -127,7 +132,7 @@ Result<Existing> open_existing(const std::string& path, const Glance& seen) {
     } else if (!plausible) {
         existing.damage = "its header is damaged";
     } else {
-        existing.damage = damage_of(*existing.region).value_or("");
+        existing.damage = damage_of(*existing.region, in_use).value_or("");
     }
     return existing;
 }
@@ -144,13 +149,14 @@ void format_tables(shm::Region& region, const HashSeed& random_seed) {
     header.version.store(shm::layout_version, std::memory_order_release);
 }
 
-Result<TablesFile> open_tables(const std::string& path, std::uint64_t reserve_bytes, const HashSeed& random_seed) {
+Result<TablesFile> open_tables(const std::string& path, std::uint64_t reserve_bytes, const HashSeed& random_seed,
+                               const TablesInUse& in_use) {
     for (int attempt = 0; attempt < 3; ++attempt) {
         const auto seen = glance(path);
         if (!seen) return seen.error();
         Existing existing;  // holds the lock of a file that is about to be replaced
         if (seen->exists) {
-            auto opened = open_existing(path, *seen);
+            auto opened = open_existing(path, *seen, in_use);
             if (!opened) return opened.error();
             existing = *std::move(opened);
             if (existing.damage.empty()) return TablesFile{*std::move(existing.region), {}};
