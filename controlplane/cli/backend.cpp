@@ -16,6 +16,12 @@ struct BackendName {
     std::string target() const { return "/v1/services/" + encode(service) + "/backends/" + encode(backend); }
 };
 
+// Brackets are for ports; without one they do no harm.
+std::string without_brackets(const std::string& address) {
+    const bool bracketed = address.size() > 2 && address.front() == '[' && address.back() == ']';
+    return bracketed ? address.substr(1, address.size() - 2) : address;
+}
+
 Result<BackendName> read_name(const std::string& text) {
     // The last slash: a service may be named by its VIP, "198.18.0.10:443/tcp".
     const auto slash = text.rfind('/');
@@ -23,10 +29,7 @@ Result<BackendName> read_name(const std::string& text) {
         return Error{.message = "\"" + text + "\" does not name a backend",
                      .remedy = "write SERVICE/ADDR or SERVICE/ADDR:PORT"};
     }
-    std::string backend = text.substr(slash + 1);
-    // Brackets are for ports; without one they do no harm.
-    if (backend.front() == '[' && backend.back() == ']') backend = backend.substr(1, backend.size() - 2);
-    return BackendName{text.substr(0, slash), backend};
+    return BackendName{text.substr(0, slash), without_brackets(text.substr(slash + 1))};
 }
 
 Result<std::uint32_t> read_weight(const std::string& text) {
@@ -122,7 +125,7 @@ Result<json> body_with_weight(const Arguments& arguments) {
 }
 
 int add_backend(const Arguments& arguments, const Session& session) {
-    const BackendName name{arguments.get("SERVICE"), arguments.get("ADDR[:PORT]")};
+    const BackendName name{arguments.get("SERVICE"), without_brackets(arguments.get("ADDR[:PORT]"))};
     const auto body = body_with_weight(arguments);
     if (!body) return fail(session, body.error(), exit_usage);
     return Client(session).write("PUT", name.target(), *body);

@@ -48,8 +48,8 @@ class Namespace:
         return run(["ip", "-n", self.name, *words])
 
     def sysctl(self, **values: object) -> None:
-        """Sets values; a double underscore stands for the dot: net__ipv4__ip_forward=1."""
-        self.run("sysctl", "-qw", *(f"{key.replace('__', '.')}={value}" for key, value in values.items()))
+        """Sets values; a double underscore stands for the dot: net__ipv4__ip_forward=1. What is not there is left out."""
+        self.run("sysctl", "-eqw", *(f"{key.replace('__', '.')}={value}" for key, value in values.items()))
 
     def nft(self, rules: str) -> None:
         self.run("nft", "-f", "-", text=rules)

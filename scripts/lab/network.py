@@ -40,6 +40,9 @@ class Network:
         self.switch = self.namespace("switch")
         self.switch.ip("link", "add", "bridge0", "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
         self.switch.ip("link", "set", "bridge0", "up")
+        # A switch looks at no IP header: without this the kernel's packet filter would drop spoiled ones on the bridge.
+        bridge = "net__bridge__bridge-nf-call-"
+        self.switch.sysctl(**{f"{bridge}{tables}": 0 for tables in ("iptables", "ip6tables", "arptables")})
         self.balancer = self.host("balancer", "lan0", queues)
         self.client = self.host("client", "eth0")
         self.backends = {name: self.host(name, "eth0") for name in backends}

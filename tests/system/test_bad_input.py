@@ -238,7 +238,7 @@ def test_tables_of_a_newer_layout_are_refused_and_kept(lab):
         done = subprocess.run([*lab.network.balancer.prefix, *shunt.command("controlplane")], capture_output=True,
                               text=True, timeout=20)
         assert done.returncode == 1
-        assert str(file) in done.stderr and "newer layout" in done.stderr
+        assert str(file) in done.stderr and "newer than the one this program knows" in done.stderr
     finally:
         assert add_to_version(file, -1) == ours + 1
         shunt.start_controlplane()
