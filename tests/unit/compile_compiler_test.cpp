@@ -114,7 +114,8 @@ TEST(Compiler, RefusesMoreBackendsThanFit) {
     web.backends.clear();
     for (std::uint32_t n = 0; n < shm::max_handles; ++n) {
         const auto byte = [&](int shift) { return static_cast<std::uint8_t>(n >> shift); };
-        web.backends.push_back({.address = IpAddress::v4(198, static_cast<std::uint8_t>(18 + (n >> 16)), byte(8), byte(0)), .weight = 0});
+        web.backends.push_back(
+            {.address = IpAddress::v4(198, static_cast<std::uint8_t>(18 + (n >> 16)), byte(8), byte(0)), .weight = 0});
     }
     Compiler compiler;
     const auto refused = compiler.compile(inputs(state));
