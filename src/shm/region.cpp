@@ -50,7 +50,7 @@ Region::Region(Region&& other) noexcept { *this = std::move(other); }
 Region& Region::operator=(Region&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(reserved_, other.reserved_);
-    std::swap(anonymous_bytes_, other.anonymous_bytes_);
+    std::swap(allocated_, other.allocated_);
     std::swap(file_, other.file_);
     std::swap(page_, other.page_);
     std::swap(path_, other.path_);
@@ -110,13 +110,13 @@ Region Region::anonymous(std::uint64_t bytes) {
         mmap(nullptr, region.reserved_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return {};
     region.data_ = static_cast<std::byte*>(memory);
-    region.anonymous_bytes_ = region.reserved_;
+    region.allocated_ = region.reserved_;
     return region;
 }
 
 std::uint64_t Region::file_bytes() const noexcept {
     struct stat status {};
-    if (file_ < 0 || fstat(file_, &status) != 0) return anonymous_bytes_;
+    if (file_ < 0 || fstat(file_, &status) != 0) return allocated_;
     return static_cast<std::uint64_t>(status.st_size);
 }
 
@@ -134,10 +134,12 @@ Status Region::grow(std::uint64_t bytes) {
                      .remedy = "remove services, or use smaller look-up tables",
                      .file = path_};
     }
-    const std::uint64_t present = file_bytes();
-    if (wanted <= present) return Done{};
-    const int error = posix_fallocate(file_, static_cast<off_t>(present), static_cast<off_t>(wanted - present));
-    if (error != 0) return failure(path_, "cannot get " + std::to_string((wanted - present) >> 10) + " KiB", error);
+    if (wanted <= allocated_) return Done{};
+    // The file's length says nothing: on hugetlbfs a writable mapping makes it as long as what is reserved.
+    const std::uint64_t missing = wanted - allocated_;
+    const int error = posix_fallocate(file_, static_cast<off_t>(allocated_), static_cast<off_t>(missing));
+    if (error != 0) return failure(path_, "cannot get " + std::to_string(missing >> 10) + " KiB", error);
+    allocated_ = wanted;
     return Done{};
 }
 

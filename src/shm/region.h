@@ -38,7 +38,9 @@ class Region {
         return *reinterpret_cast<const T*>(data_ + offset);
     }
     std::uint64_t reserved() const noexcept { return reserved_; }
-    std::uint64_t file_bytes() const noexcept;  // as the file is now
+    std::uint64_t file_bytes() const noexcept;  // as the file is now; on hugetlbfs all that is reserved
+    // What grow() has seen to: memory that is there, whatever the file's length says.
+    std::uint64_t allocated() const noexcept { return allocated_; }
     // Does the path still lead to the file that is mapped? Not after a rename over it, or over a symbolic link to it.
     bool at_its_path() const noexcept;
     const std::string& path() const noexcept { return path_; }
@@ -55,7 +57,7 @@ class Region {
 
     std::byte* data_{};
     std::uint64_t reserved_{};
-    std::uint64_t anonymous_bytes_{};
+    std::uint64_t allocated_{};  // from the start on, as far as this object knows
     int file_{-1};
     std::uint64_t page_{4096};
     std::string path_{};
