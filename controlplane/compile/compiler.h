@@ -38,6 +38,10 @@ class Compiler {
     Compiler() = default;
     // Goes on with the ids of a published generation, so that a restart changes nothing.
     explicit Compiler(const shm::Tables& published);
+    Compiler(const Compiler&) = delete;  // what is prepared belongs to one book
+    Compiler& operator=(const Compiler&) = delete;
+    Compiler(Compiler&&) = default;
+    Compiler& operator=(Compiler&&) = default;
 
     // In two steps, so that something that may fail can lie between them. Preparing finds every error (too many of
     // something, two backends that are the same on the wire) and changes nothing; it takes the place of what was

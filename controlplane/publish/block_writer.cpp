@@ -50,9 +50,9 @@ Status BlockWriter::grow(std::uint64_t bytes) {
     const std::uint64_t present = header().file_bytes.load(std::memory_order_relaxed);
     const std::uint64_t wanted = present + std::max({bytes, step, present / 8});
     Status grown = region_.grow(std::min(wanted, region_.reserved()));
-    if (!grown || region_.file_bytes() < present + bytes) grown = region_.grow(present + bytes);
+    if (!grown || region_.allocated() < present + bytes) grown = region_.grow(present + bytes);
     if (!grown) return grown;
-    const std::uint64_t now = std::min(region_.file_bytes(), region_.reserved());
+    const std::uint64_t now = region_.allocated();
     header().file_bytes.store(now, std::memory_order_release);
     stored();
     free_.add({present, now - present});

@@ -31,10 +31,10 @@ std::optional<std::string> damage_of(const shm::TablesHeader& header, shm::Valid
     return "generation " + std::to_string(generation.value) + " is damaged";
 }
 
-std::optional<std::string> damage_of(const shm::Region& region, const TablesInUse& in_use) {
+std::optional<std::string> damage_of(const shm::Region& region, std::uint64_t file_bytes, const TablesInUse& in_use) {
     const shm::TablesHeader& header = header_of(region);
     const std::uint64_t bytes = header.file_bytes.load(std::memory_order_relaxed);
-    if (bytes < shm::first_block_offset || bytes > region.file_bytes() || bytes > region.reserved()) {
+    if (bytes < shm::first_block_offset || bytes > file_bytes || bytes > region.reserved()) {
         return "its length is wrong";
     }
     const std::uint64_t newest = header.published.load(std::memory_order_relaxed);
@@ -132,7 +132,7 @@ Result<Existing> open_existing(const std::string& path, const Glance& seen, cons
     } else if (!plausible) {
         existing.damage = "its header is damaged";
     } else {
-        existing.damage = damage_of(*existing.region, in_use).value_or("");
+        existing.damage = damage_of(*existing.region, seen.bytes, in_use).value_or("");
     }
     return existing;
 }
@@ -144,7 +144,7 @@ void format_tables(shm::Region& region, const HashSeed& random_seed) {
     header.magic = shm::tables_magic;
     header.reserved_bytes = region.reserved();
     header.random_seed = random_seed;
-    header.file_bytes.store(region.file_bytes(), std::memory_order_relaxed);
+    header.file_bytes.store(region.allocated(), std::memory_order_relaxed);
     header.next_serial.store(1, std::memory_order_relaxed);
     header.version.store(shm::layout_version, std::memory_order_release);
 }
