@@ -17,7 +17,7 @@ from .loop import as_target
 from .namespace import Namespace, remove_namespace
 from .network import BACKENDS, LIVE_PORT, Network
 from .nginx import Nginx, make_download
-from .process import Instrument
+from .process import Instrument, Process
 from .wrk import Wrk
 
 REQUIRED = ("ip", "nft", "ethtool", "nsenter", "setpriv", "sysctl", "nginx")
@@ -44,6 +44,7 @@ class Lab:
         end_orderly_on_sigterm()
         self.keep = keep
         self.kept = False
+        self.loads: list[Process] = []  # what the client runs
         self.undo = ExitStack()
         atexit.register(self.close)
         try:
@@ -81,26 +82,35 @@ class Lab:
             echo.report()  # it answers: it listens
         return echoes
 
-    def instrument(self, module: str, *arguments: str, namespace: Namespace | None = None) -> Instrument:
-        namespace = namespace or self.client
+    def instrument(self, module: str, *arguments: str, namespace: Namespace) -> Instrument:
         instrument = Instrument(module, arguments, self.log(f"{module}-{namespace.name}"), namespace)
         self.undo.callback(instrument.stop)
         return instrument
 
+    def load(self, module: str, *arguments: str) -> Instrument:
+        self.loads.append(instrument := self.instrument(module, *arguments, namespace=self.client))
+        return instrument
+
+    def stop_loads(self) -> None:
+        """Ends what a test that failed left running, so that the next one is alone."""
+        while self.loads:
+            self.loads.pop().stop()
+
     def opener(self, addresses: tuple[str, ...], port: int = 80, **options: Any) -> Instrument:
         """Many short connections to `addresses`; options as in opener.py: count=3000, rate=1000."""
-        return self.instrument("opener", *(f"--target={as_target(address, port)}" for address in addresses),
-                               *as_arguments(options))
+        return self.load("opener", *(f"--target={as_target(address, port)}" for address in addresses),
+                         *as_arguments(options))
 
     def live(self, addresses: tuple[str, ...], port: int = LIVE_PORT, udp: bool = True, **options: Any) -> Instrument:
         """Live connections, and a stream of datagrams unless `udp` is off; options as in live.py."""
         targets = [as_target(address, port) for address in addresses]
-        return self.instrument("live", *(f"--tcp={target}" for target in targets),
-                               *(f"--udp={target}" for target in targets if udp), *as_arguments(options))
+        return self.load("live", *(f"--tcp={target}" for target in targets),
+                         *(f"--udp={target}" for target in targets if udp), *as_arguments(options))
 
     def wrk(self, address: str, seconds: int, connections: int = 8, path: str = "/") -> Wrk:
         wrk = Wrk(f"http://{as_target(address, 80)}{path}", seconds, connections, self.log("wrk"), self.client)
         self.undo.callback(wrk.stop)
+        self.loads.append(wrk)
         return wrk
 
     def leave(self) -> None:

@@ -40,9 +40,15 @@ def opened(lab):
 
 
 @pytest.fixture(scope="module")
-def plain_lab():
-    """The network and its nginx servers, without Shunt: the balancer is a router."""
+def standing_lab():
     yield from opened(Lab())
+
+
+@pytest.fixture
+def plain_lab(standing_lab):
+    """The network and its nginx servers, without Shunt: the balancer is a router."""
+    yield standing_lab
+    standing_lab.stop_loads()
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +74,7 @@ def lab(session_lab):
         shunt.start_controlplane()
     shunt.wait_serving()
     yield session_lab
+    session_lab.stop_loads()
 
 
 @pytest.fixture
