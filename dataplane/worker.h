@@ -169,7 +169,7 @@ void Worker<P, C>::release(PortIndex in) noexcept {
                 block_.ports[in.value].punted.add(1);
                 return;
             }
-            lane.verdict = Verdict::drop(shm::DropReason::punt_unavailable);
+            lane.verdict = Verdict::drop(shm::DropReason::punt_refused);
         }
         const std::uint16_t service = lane.service.value < drops_.size() ? lane.service.value : std::uint16_t{0};
         drops_[service].by_reason[static_cast<std::size_t>(lane.verdict.reason())].add(1);

@@ -125,7 +125,7 @@ class Maker {
         record.configured_port = backend.port;
         record.verdict = static_cast<std::uint8_t>(admissions_[b].verdict);
         record.awaited = admissions_[b].awaited;
-        if (service_.mode == ForwardingMode::nat) {
+        if (traits_of(service_.mode).translates) {
             record.source = SourceNumber(book_.sources.take(endpoint, now_));
             if (!record.source) return no_room("backend endpoint", shm::max_sources);
         }

@@ -11,7 +11,7 @@ GuardRules guard_rules(const config::DesiredState& state) {
     for (const auto& service : state.services) {
         for (const auto& vip : service.vips) {
             rules.listeners.push_back(vip);
-            if (service.mode != ForwardingMode::nat) continue;
+            if (!traits_of(service.mode).translates) continue;
             for (const auto& backend : service.backends) {
                 if (backend.address.family() != vip.address.family()) continue;
                 const Be16 port = backend.port != 0 ? Be16(backend.port) : vip.port;

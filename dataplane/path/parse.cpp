@@ -82,7 +82,7 @@ Verdict read_ipv4(Lane& lane, std::uint32_t available) noexcept {
     lane.tuple.source = IpAddress::v4(ip.source);
     lane.tuple.destination = IpAddress::v4(ip.destination);
     if (ip.flags_and_offset.host() & (ipv4_more_fragments | ipv4_fragment_offset)) {
-        lane.unsupported = DropReason::fragment_unsupported;
+        lane.unsupported = DropReason::fragment_waited;
         return Verdict::keep();
     }
     return read_transport(lane, {ip.protocol, lane.l3_offset + header_length, total_length - header_length});
@@ -101,7 +101,7 @@ Verdict read_ipv6(Lane& lane, std::uint32_t available) noexcept {
     // Mapped addresses do not occur on the wire (RFC 4291 section 2.5.5.2); inside Shunt they mean IPv4.
     if (lane.tuple.source.is_v4() || lane.tuple.destination.is_v4()) return Verdict::drop(DropReason::source_invalid);
     if (is_extension(ip.next_header)) {
-        lane.unsupported = ip.next_header == 44 ? DropReason::fragment_unsupported : DropReason::extension_unsupported;
+        lane.unsupported = ip.next_header == 44 ? DropReason::fragment_waited : DropReason::extension_chain;
         return Verdict::keep();
     }
     return read_transport(

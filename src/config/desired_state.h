@@ -18,7 +18,7 @@ namespace shunt::config {
 struct Node {
     std::string name{"lb"};
     std::string hash_seed_file{};     // empty: a random seed is kept in the tables region
-    std::vector<IpAddress> source{};  // source of checks; never translated
+    std::vector<IpAddress> source{};  // outer source of tunnels and source of checks; never translated
     bool operator==(const Node&) const = default;
 };
 
@@ -73,6 +73,7 @@ struct NextHop {
     MacAddress mac{};
     std::string port{};
     std::uint16_t mtu{1500};
+    std::optional<std::vector<std::uint16_t>> vlan{};  // outermost first, at most two; absent: as the frame came
     bool operator==(const NextHop&) const = default;
 };
 
@@ -111,14 +112,34 @@ struct Backend {
 enum class Scheduler : std::uint8_t { maglev };
 enum class OnNoBackend : std::uint8_t { drop };
 
+// What a mode needs of these (src/net/forwarding_mode.h says which it takes).
+struct Tunnel {
+    std::optional<std::uint16_t> port{};  // UDP; absent: the mode's own
+    std::optional<std::uint32_t> vni{};   // 24 bits
+    std::optional<std::uint32_t> key{};   // absent: none is sent
+    std::optional<MacAddress> inner_mac{};
+    bool operator==(const Tunnel&) const = default;
+};
+
+// The most a SYN may announce as its segment size.
+struct Mss {
+    enum class Kind : std::uint8_t { automatic, off, fixed };
+    Kind kind{Kind::automatic};
+    std::uint16_t value{};  // of fixed
+    bool operator==(const Mss&) const = default;
+};
+
 struct Service {
     std::string name{};
     std::vector<Endpoint> vips{};
-    ForwardingMode mode{ForwardingMode::nat};
+    ForwardingMode mode{default_forwarding_mode};
     Scheduler scheduler{Scheduler::maglev};
     std::optional<std::uint32_t> table_size{};  // chosen at creation, then written into the desired state
     bool flows{true};
     bool direct_access{false};
+    Mss mss{};
+    std::optional<std::uint8_t> dscp{};
+    Tunnel tunnel{};
     Timeouts timeouts{};
     OnNoBackend on_no_backend{OnNoBackend::drop};
     std::optional<Check> check{};

@@ -9,9 +9,12 @@ namespace shunt::config {
 
 inline constexpr std::array<Word<Idle>, 2> idle_words{{{"poll", Idle::poll}, {"sleep", Idle::sleep}}};
 inline constexpr std::array<std::string_view, 1> later_idle{"interrupt"};
-inline constexpr std::array<Word<ForwardingMode>, 1> mode_words{{{"nat", ForwardingMode::nat}}};
-inline constexpr std::array<std::string_view, 7> later_modes{"full-nat", "direct", "l3dsr", "ipip",
-                                                             "gre",      "gue",    "vxlan"};
+inline constexpr auto mode_words = [] {
+    std::array<Word<ForwardingMode>, forwarding_modes.size()> words{};
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = {forwarding_modes[i].name, forwarding_modes[i].mode};
+    return words;
+}();
+inline constexpr std::array<std::string_view, 1> later_modes{"full-nat"};
 inline constexpr std::array<Word<Scheduler>, 1> scheduler_words{{{"maglev", Scheduler::maglev}}};
 inline constexpr std::array<std::string_view, 9> later_schedulers{"maglev-bounded",
                                                                   "ring",

@@ -32,7 +32,7 @@
 
 namespace shunt::shm {
 
-constexpr std::uint32_t layout_version = 1;
+constexpr std::uint32_t layout_version = 2;
 constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
 constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
 constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
@@ -142,6 +142,7 @@ struct alignas(cache_line_bytes) NextHopRecord {
     static constexpr std::uint8_t on_link = 1;     // resolve the destination itself, not `address`
     static constexpr std::uint8_t has_static = 2;  // `mac` is configured and wins over the kernel's
     static constexpr std::uint8_t local = 4;       // leads to this host: never forwarded
+    static constexpr std::uint8_t sets_tags = 8;   // frames leave with `tags`, whatever they came with
 
     IpAddress address;  // gateway, or the neighbour itself
     MacAddress mac;
@@ -149,8 +150,8 @@ struct alignas(cache_line_bytes) NextHopRecord {
     std::uint16_t mtu;
     PortIndex port;
     std::uint8_t flags;
-    std::array<std::uint8_t, 4> reserved0;
-    std::int64_t retired_at;  // CLOCK_MONOTONIC, ns; 0: in use, or never used
+    std::array<std::uint16_t, 2> tags;  // VLAN identifiers (12 bits), the outer one first; 0: none, or no second one
+    std::int64_t retired_at;            // CLOCK_MONOTONIC, ns; 0: in use, or never used
     std::array<std::uint8_t, 24> reserved;
 };
 static_assert(sizeof(NextHopRecord) == cache_line_bytes);
@@ -199,6 +200,21 @@ struct FlowTimeouts {
     std::uint32_t udp;
 };
 
+// What a forwarding mode needs beyond the backend; zero where the mode has no use for it.
+struct ModeSettings {
+    static constexpr std::uint8_t has_key = 1;  // `key` is sent, even if it is zero
+
+    Be32 key;          // gre: the key; vxlan: the network identifier, 24 bits
+    Be16 tunnel_port;  // gue, vxlan: UDP destination
+    MacAddress inner_mac;
+    std::uint8_t dscp;  // 6 bits
+    std::uint8_t flags;
+    std::uint16_t mss;  // mss_off, mss_auto, or the most a SYN may announce
+};
+static_assert(sizeof(ModeSettings) == 16);
+constexpr std::uint16_t mss_off = 0;
+constexpr std::uint16_t mss_auto = 0xffff;  // by the mode and the MTU of the next hops
+
 // A listener: one (VIP address, port, protocol). Two lines: the first is for choosing and forwarding, the second for
 // what happens less often.
 struct alignas(cache_line_bytes) ListenerRecord {
@@ -219,7 +235,8 @@ struct alignas(cache_line_bytes) ListenerRecord {
     FlowTimeouts timeouts;
 
     std::int64_t retired_at;
-    std::array<std::uint8_t, 56> reserved;
+    ModeSettings mode_settings;
+    std::array<std::uint8_t, 40> reserved;
 };
 static_assert(sizeof(ListenerRecord) == 2 * cache_line_bytes);
 
@@ -261,7 +278,9 @@ struct Root {
         listener_map;  // (VIP, port, protocol) -> ListenerIndex, and (VIP, any_port, any_protocol) -> their number
     EndpointMapRef source_map;  // (backend, port, protocol) -> SourceNumber; also (backend, any, any), as above
     EndpointMapRef local_map;   // (address of this host, any, any) -> 1
-    TrieRef routes_v4;          // -> NextHopIndex
+    EndpointMapRef tunnel_map;  // (backend reached through a tunnel, any, any) -> 1
+    std::array<IpAddress, 2> tunnel_source;  // outer source of tunnels: IPv4, IPv6; unspecified: none of that family
+    TrieRef routes_v4;                       // -> NextHopIndex
     TrieRef routes_v6;
     BlockOffset next_hops;  // NextHopRecord by NextHopIndex; the first is unused
     std::uint32_t next_hop_count;
@@ -442,6 +461,17 @@ struct NeighbourSlot {
     std::atomic<std::uint64_t> link;
     std::atomic<std::uint64_t> used;
 };
+// What a too-big error said about the way to a tunnel's far end (RFC 1191 section 6.3, RFC 8201 section 4). `word` is
+// cleared first and stored last: valid (bit 63) | MTU << 24 | the tick at which it is forgotten.
+struct PathMtuSlot {
+    std::atomic<std::uint64_t> high;
+    std::atomic<std::uint64_t> low;
+    std::atomic<std::uint64_t> word;
+    std::uint64_t reserved;
+};
+constexpr std::uint64_t path_mtu_valid = 1ULL << 63;
+constexpr std::uint32_t path_mtu_probes = 8;
+
 constexpr std::uint64_t neighbour_valid = 1ULL << 63;
 constexpr std::uint32_t neighbour_probes = 8;  // slots searched from the key's hash on
 
@@ -462,6 +492,7 @@ struct StateLayout {
     std::uint64_t ports;       // PortBlock[max_ports]
     std::uint64_t links;       // LinkWord[max_next_hops]
     std::uint64_t neighbours;  // NeighbourSlot[neighbour_slots]
+    std::uint64_t path_mtus;   // PathMtuSlot[path_mtu_slots]
     std::uint64_t drops;       // ServiceDrops[shape.workers][shape.services]
     std::uint64_t backends;    // BackendCounters[shape.workers][shape.handles]
     std::uint64_t flows;       // FlowBucket[shape.workers][shape.buckets_per_worker]
@@ -474,7 +505,8 @@ struct StateLayout {
         at.ports = line_up(at.workers + sizeof(WorkerBlock) * shape.workers);
         at.links = line_up(at.ports + sizeof(PortBlock) * max_ports);
         at.neighbours = line_up(at.links + sizeof(LinkWord) * max_next_hops);
-        at.drops = line_up(at.neighbours + sizeof(NeighbourSlot) * neighbour_slots);
+        at.path_mtus = line_up(at.neighbours + sizeof(NeighbourSlot) * neighbour_slots);
+        at.drops = line_up(at.path_mtus + sizeof(PathMtuSlot) * path_mtu_slots);
         at.backends = line_up(at.drops + sizeof(ServiceDrops) * shape.workers * shape.services);
         at.flows = line_up(at.backends + sizeof(BackendCounters) * shape.workers * shape.handles);
         at.total = line_up(at.flows + sizeof(FlowBucket) * shape.workers * shape.buckets_per_worker);

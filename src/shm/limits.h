@@ -19,6 +19,7 @@ constexpr std::uint32_t max_slots = 655'373;       // the largest table size
 constexpr std::uint32_t max_drop_reasons = 64;     // one cache line holds eight counters; room to grow in place
 constexpr std::uint32_t listeners_per_source = 8;  // of one backend endpoint, tried for a reply without a known flow
 constexpr std::uint32_t neighbour_slots = 65'536;  // clients on connected subnets
+constexpr std::uint32_t path_mtu_slots = 4'096;    // tunnels whose path takes less than the next hop; forgotten in time
 
 constexpr std::uint32_t root_ring = 8;  // roots outstanding before changes coalesce (DESIGN section 3)
 

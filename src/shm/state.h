@@ -28,6 +28,7 @@ class BasicState {
     std::span<As<NeighbourSlot>> neighbours() const noexcept {
         return array<NeighbourSlot>(at_.neighbours, neighbour_slots);
     }
+    std::span<As<PathMtuSlot>> path_mtus() const noexcept { return array<PathMtuSlot>(at_.path_mtus, path_mtu_slots); }
     // By service index; 0: before or without a service.
     std::span<As<ServiceDrops>> drops(WorkerIndex worker) const noexcept {
         return array<ServiceDrops>(at_.drops, shape().services, worker);

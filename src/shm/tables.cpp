@@ -29,9 +29,11 @@ Tables::Tables(const std::byte* region, const Root& root) noexcept
       listener_map(region, root.listener_map),
       source_map(region, root.source_map),
       local_map(region, root.local_map),
+      tunnel_map(region, root.tunnel_map),
       region_(region),
       generation_(root.generation),
-      site_seed_(root.site_seed) {
+      site_seed_(root.site_seed),
+      tunnel_source_(root.tunnel_source) {
     if (root.routes_v4.nodes) routes_v4_ = array<TrieNode>(root.routes_v4.nodes, root.routes_v4.count);
     if (root.routes_v6.nodes) routes_v6_ = array<TrieNode>(root.routes_v6.nodes, root.routes_v6.count);
     // A record of zeros stands for "none" where no next hop was published at all.

@@ -112,6 +112,7 @@ class Tables {
     EndpointMap listener_map;
     EndpointMap source_map;
     EndpointMap local_map;
+    EndpointMap tunnel_map;
 
     // The backend a handle names, or a record of status `absent` if that incarnation is gone.
     const BackendRecord& backend(Handle handle) const noexcept {
@@ -120,6 +121,14 @@ class Tables {
     }
     bool is_local(const IpAddress& address) const noexcept {
         return local_map.find(address, any_port, any_protocol) != 0;
+    }
+    // Is it the far end of a tunnel of ours?
+    bool is_tunnel_end(const IpAddress& address) const noexcept {
+        return tunnel_map.find(address, any_port, any_protocol) != 0;
+    }
+    // Outer source of tunnels of this family; unspecified if there is none.
+    const IpAddress& tunnel_source(Family family) const noexcept {
+        return tunnel_source_[family == Family::ipv4 ? 0 : 1];
     }
     // The slots and handles of a listener; empty if no backend is eligible.
     std::span<const std::uint16_t> slots(const ListenerRecord& listener) const noexcept {
@@ -149,6 +158,7 @@ class Tables {
     const std::byte* region_{};
     Generation generation_{};
     HashSeed site_seed_{};
+    std::array<IpAddress, 2> tunnel_source_{};
     std::span<const TrieNode> routes_v4_;
     std::span<const TrieNode> routes_v6_;
     std::span<const NextHopRecord> next_hops_;

@@ -142,6 +142,7 @@ std::optional<RefusalReason> Validator::check(Generation generation, BlockOffset
     check_map(root->listener_map);
     check_map(root->source_map);
     check_map(root->local_map);
+    check_map(root->tunnel_map);
     check_trie(root->routes_v4, root->next_hop_count);
     check_trie(root->routes_v6, root->next_hop_count);
     if (root->next_hop_count != 0) {

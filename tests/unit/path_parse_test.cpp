@@ -159,7 +159,7 @@ TEST(Parse, Ipv4FragmentsKeepTheirAddressesOnly) {
         p.fragment = fragment;
         const auto [verdict, lane] = parse_bytes(p.build());
         EXPECT_TRUE(verdict.keeps());
-        EXPECT_EQ(lane.unsupported, DropReason::fragment_unsupported);
+        EXPECT_EQ(lane.unsupported, DropReason::fragment_waited);
         EXPECT_EQ(lane.tuple.destination, p.destination);
     }
 }
@@ -167,12 +167,12 @@ TEST(Parse, Ipv4FragmentsKeepTheirAddressesOnly) {
 TEST(Parse, Ipv6ExtensionsAndFragmentsKeepTheirAddressesOnly) {
     Bytes bytes = packet(V6::client, V6::vip).build();
     bytes[ip + 6] = std::byte{44};
-    EXPECT_EQ(parse_bytes(bytes).lane.unsupported, DropReason::fragment_unsupported);
+    EXPECT_EQ(parse_bytes(bytes).lane.unsupported, DropReason::fragment_waited);
     for (const int header : {0, 43, 51, 60, 135}) {
         bytes[ip + 6] = static_cast<std::byte>(header);
         const auto [verdict, lane] = parse_bytes(bytes);
         EXPECT_TRUE(verdict.keeps());
-        EXPECT_EQ(lane.unsupported, DropReason::extension_unsupported);
+        EXPECT_EQ(lane.unsupported, DropReason::extension_chain);
     }
     bytes[ip + 6] = std::byte{59};  // no next header: not ours
     EXPECT_TRUE(parse_bytes(bytes).verdict.punts());

@@ -200,7 +200,7 @@ TYPED_TEST(WorkerOf, WhatIsNotOursIsTheKernels) {
     // A reply to this host's own health check comes from a backend's endpoint.
     EXPECT_EQ(this->instance.fate(packet(TypeParam::backends()[0], TypeParam::own).build()), "punted");
     this->instance.allow_punt(false);
-    EXPECT_EQ(this->instance.fate(other_port.build()), "punt_unavailable");
+    EXPECT_EQ(this->instance.fate(other_port.build()), "punt_refused");
     this->instance.expect_conservation();
 }
 
@@ -326,17 +326,17 @@ TEST(Worker, FragmentsAndExtensionsOfAServiceAreNamed) {
     Instance instance{web(V4::vip, V4::backends())};
     Packet p = packet(V4::client(1), V4::vip);
     p.fragment = ipv4_more_fragments;
-    EXPECT_EQ(instance.fate(p.build()), "fragment_unsupported");
+    EXPECT_EQ(instance.fate(p.build()), "fragment_waited");
     p.destination = *IpAddress::parse("198.18.9.9");
     EXPECT_EQ(instance.fate(p.build()), "punted");
     Packet reply = packet(V4::backends()[0], V4::client(1));
     reply.fragment = 100;
-    EXPECT_EQ(instance.fate(reply.build()), "fragment_unsupported");
+    EXPECT_EQ(instance.fate(reply.build()), "fragment_waited");
 
     Instance six{web(V6::vip, V6::backends())};
     Bytes extended = packet(V6::client(1), V6::vip).build();
     extended[20] = std::byte{60};
-    EXPECT_EQ(six.fate(extended), "extension_unsupported");
+    EXPECT_EQ(six.fate(extended), "extension_chain");
 }
 
 TEST(Worker, SourcesThatCannotBeAreDropped) {
