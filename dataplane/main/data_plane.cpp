@@ -60,7 +60,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
     auto ports = PortSet::claim(settings);
     if (!ports) return ports.error();
     const dpdk::SystemMemory memory = dpdk::system_memory();
-    auto state = StateRegion::take(directory + "/shm", {.shape = state_shape(settings.workers, settings.flows),
+    auto state = StateRegion::take(directory + "/shm", {.shape = shm::state_shape(settings.workers, settings.flows),
                                                         .boot_id = read_boot_id(),
                                                         .flow_seed = random_seed(),
                                                         .now = MonotonicClock().now(),

@@ -155,16 +155,6 @@ HashSeed random_seed() {
     return seed;
 }
 
-shm::StateShape state_shape(std::uint16_t workers, std::uint64_t flows) noexcept {
-    // Both halves of a flow, shared out among the workers, four to a bucket.
-    const std::uint64_t per_bucket = std::uint64_t{4} * workers;
-    return {.workers = workers,
-            .handles = shm::max_handles,
-            .services = shm::max_services,
-            .reserved = 0,
-            .buckets_per_worker = std::max<std::uint64_t>(1, (2 * flows + per_bucket - 1) / per_bucket)};
-}
-
 Result<StateRegion> StateRegion::take(const std::string& directory, const StateNeeds& needs) {
     std::error_code error;
     fs::create_directories(directory, error);

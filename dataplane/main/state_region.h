@@ -32,8 +32,6 @@ struct StateNeeds {
 std::string read_boot_id();
 // From the kernel's random numbers.
 HashSeed random_seed();
-// Of a data plane that is to remember `flows` flows of each of its workers' halves.
-shm::StateShape state_shape(std::uint16_t workers, std::uint64_t flows) noexcept;
 
 class StateRegion {
   public:

@@ -54,6 +54,18 @@ class BasicState {
 using State = BasicState<std::byte>;
 using StateReader = BasicState<const std::byte>;
 
+// Of a data plane that is to remember this many flows: both halves of each, shared out among the workers, four to a
+// bucket.
+constexpr StateShape state_shape(std::uint16_t workers, std::uint64_t flows) noexcept {
+    const std::uint64_t per_bucket = std::uint64_t{4} * workers;
+    const std::uint64_t buckets = (2 * flows + per_bucket - 1) / per_bucket;
+    return {.workers = workers,
+            .handles = max_handles,
+            .services = max_services,
+            .reserved = 0,
+            .buckets_per_worker = buckets > 0 ? buckets : 1};
+}
+
 // Makes an empty state region in zeroed memory of StateLayout::of(shape).total bytes. The version is stored last.
 inline void format_state(std::byte* region, const StateShape& shape, const HashSeed& flow_seed) noexcept {
     auto& header = *reinterpret_cast<StateHeader*>(region);

@@ -195,11 +195,11 @@ TEST_F(StateRegionTest, FlowsHoldOnlyWithTheTablesTheyWereLearnedFrom) {
 
 TEST(StateShape, HasRoomForBothHalvesOfEveryFlow) {
     for (std::uint16_t workers = 1; workers <= 8; ++workers) {
-        const auto shape = state_shape(workers, 1'000'001);
+        const auto shape = shm::state_shape(workers, 1'000'001);
         EXPECT_GE(shape.buckets_per_worker * 4 * workers, 2'000'002U);
         EXPECT_LE(shape.buckets_per_worker * 4 * workers, 2'000'002U + 4U * workers);
     }
-    EXPECT_EQ(state_shape(1, 0).buckets_per_worker, 1U);
+    EXPECT_EQ(shm::state_shape(1, 0).buckets_per_worker, 1U);
 }
 
 }  // namespace
