@@ -60,7 +60,7 @@ config::Service make_service(const std::string& name, std::vector<std::string> v
 }
 
 Instance::Instance(std::vector<config::Service> services, std::uint16_t workers, std::uint64_t buckets_per_worker)
-    : publisher_(controlplane::Publisher::in_memory()) {
+    : regions_({workers, shm::max_handles, shm::max_services, 0, buckets_per_worker}, flow_seed) {
     config::Port lan;
     lan.name = "lan0";
     state_.dataplane.ports.push_back(lan);
@@ -69,20 +69,13 @@ Instance::Instance(std::vector<config::Service> services, std::uint16_t workers,
     network_ = std::make_shared<controlplane::NetworkView>();
     network_->local_addresses = {*IpAddress::parse("198.18.1.2"), *IpAddress::parse("2001:db8:1::2")};
 
-    const shm::StateShape shape{workers, shm::max_handles, shm::max_services, 0, buckets_per_worker};
-    state_region_ = shm::Region::anonymous(shm::StateLayout::of(shape).total);
-    shm::format_state(state_region_.data(), shape, flow_seed);
-    publisher_.follow(state_region_.data());
-    acceptor_ = std::make_unique<shm::Acceptor>(publisher_.region(), publisher_.readable_bytes(), state().header());
     for (std::uint16_t i = 0; i < workers; ++i) {
         ports_.push_back(std::make_unique<dataplane::MemoryPort>(pool_, port_mac));
-        workers_.push_back(std::make_unique<Worker>(publisher_.region(), state(), WorkerIndex(i),
+        workers_.push_back(std::make_unique<Worker>(regions_.tables_region(), state(), WorkerIndex(i),
                                                     std::vector{ports_.back().get()}, clock));
     }
     publish();
 }
-
-shm::State Instance::state() { return shm::State(state_region_.data()); }
 
 void Instance::set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict) {
     verdicts_[{service, backend_key}] = verdict;
@@ -106,12 +99,8 @@ void Instance::publish() {
     const auto image = compiler_.compile(
         {.state = state_, .verdicts = rows, .network = network_, .site_seed = site_seed, .now = clock.now()});
     ASSERT_TRUE(image) << image.error().text();
-    const auto generation = publisher_.publish(**image);
-    ASSERT_TRUE(generation) << generation.error().text();
-    acceptor_->set_readable(publisher_.readable_bytes());
-    const auto tables = acceptor_->validate_newest();
-    if (tables) acceptor_->accept(*tables);
-    ASSERT_EQ(state().header().accepted.load(), generation->value) << "the publication was refused";
+    const auto published = regions_.publish(**image);
+    ASSERT_TRUE(published) << published.error().text();
     for (auto& worker : workers_) worker->poll_once();
 }
 

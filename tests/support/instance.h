@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "controlplane/compile/compiler.h"
-#include "controlplane/publish/publisher.h"
+#include "controlplane/publish/in_process.h"
 #include "dataplane/ports/memory_port.h"
 #include "dataplane/worker.h"
 #include "src/config/desired_state.h"
@@ -47,8 +47,8 @@ class Instance {
     std::string fate(const Bytes& packet, std::size_t worker = 0, Bytes* sent = nullptr);
 
     ManualClock clock;
-    shm::State state();
-    shm::Tables tables() const { return publisher_.tables(); }
+    shm::State state() { return regions_.state(); }
+    shm::Tables tables() const { return regions_.tables(); }
     std::uint64_t drops(shm::DropReason reason, std::size_t worker = 0);
     dataplane::MemoryPort& port(std::size_t worker = 0) { return *ports_[worker]; }
     const dataplane::MemoryPool& pool() const { return pool_; }
@@ -62,9 +62,7 @@ class Instance {
     std::map<std::pair<std::string, std::string>, shm::Verdict> verdicts_;
     std::shared_ptr<controlplane::NetworkView> network_;
     controlplane::Compiler compiler_;
-    controlplane::Publisher publisher_;
-    shm::Region state_region_;
-    std::unique_ptr<shm::Acceptor> acceptor_;
+    controlplane::InProcess regions_;
     dataplane::MemoryPool pool_{256};
     std::vector<std::unique_ptr<dataplane::MemoryPort>> ports_;
     std::vector<std::unique_ptr<Worker>> workers_;
