@@ -84,6 +84,7 @@ std::vector<Verb> backend_verbs();
 std::vector<Verb> worker_verbs();
 std::vector<Verb> config_verbs();
 std::vector<Verb> explain_verbs();
+std::vector<Verb> replay_verbs();
 std::vector<Verb> table_verbs();
 
 // Prints an error as CONTRACTS.md says: a document on stdout with --json, the sentence on stderr always.

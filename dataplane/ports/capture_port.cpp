@@ -50,9 +50,14 @@ Result<std::optional<CaptureReader::Packet>> CaptureReader::next() {
                      .remedy = "the packets before it were read",
                      .file = handle_->path};
     }
+    if (header->caplen < header->len) {
+        return Error{.message = place + " has " + std::to_string(header->len) + " bytes, but only " +
+                                std::to_string(header->caplen) + " of them were captured",
+                     .remedy = "capture whole packets (tcpdump -s 0)",
+                     .file = handle_->path};
+    }
     const std::int64_t nanoseconds = static_cast<std::int64_t>(header->ts.tv_sec) * 1'000'000'000 + header->ts.tv_usec;
-    return std::optional(
-        Packet{std::as_bytes(std::span(bytes, std::min(header->caplen, header->len))), Instant{nanoseconds}});
+    return std::optional(Packet{std::as_bytes(std::span(bytes, header->len)), Instant{nanoseconds}});
 }
 
 struct CaptureWriter::Handle {
@@ -96,29 +101,35 @@ Status CaptureWriter::close() {
     return Error{.message = "the capture could not be written in full", .remedy = "make room", .file = handle_->path};
 }
 
-Result<std::optional<Instant>> CapturePort::advance() {
-    auto packet = in_.next();
-    if (!packet) return packet.error();
-    if (!packet->has_value()) return std::optional<Instant>{};
-    time_ = (*packet)->time;
-    if (!inject((*packet)->bytes)) {
-        return Error{.message = "a packet of " + std::to_string((*packet)->bytes.size()) + " bytes is too long",
-                     .remedy = "at most " + std::to_string(MemoryBuffer::capacity) + " bytes are handled"};
-    }
-    return std::optional(time_);
+void CaptureJournal::sent(const Lane& lane) noexcept {
+    if (out_) out_->write({lane.bytes, lane.length}, clock_.now());
+    settle(lane, ++sent_);
 }
 
-void CapturePort::flush() noexcept {
-    for (const MemoryBuffer* buffer : sent()) {
-        if (out_) out_->write(buffer->bytes(), time_);
-    }
-    for (const MemoryBuffer* buffer : punted()) {
-        if (punt_) punt_->write(buffer->bytes(), time_);
-    }
-    clear_output();
+void CaptureJournal::punted(const Lane& lane) noexcept {
+    if (punt_) punt_->write({lane.bytes, lane.length}, clock_.now());
+    settle(lane, 0);
 }
 
-Status CapturePort::close() {
+void CaptureJournal::freed(const Lane& lane) noexcept { settle(lane, 0); }
+
+void CaptureJournal::passed(std::uint64_t number, std::span<const std::byte> packet) noexcept {
+    if (punt_) punt_->write(packet, clock_.now());
+    settle(number, {.verdict = Verdict::punt()});
+}
+
+void CaptureJournal::settle(const Lane& lane, std::uint64_t out) noexcept {
+    const std::uint64_t number = static_cast<const MemoryBuffer*>(lane.buffer)->tag;
+    if (number == 0) return;
+    settle(number, {.verdict = lane.verdict, .service = lane.service, .handle = lane.handle, .out = out});
+}
+
+void CaptureJournal::settle(std::uint64_t number, const Fate& fate) noexcept {
+    fates_[number - 1] = fate;
+    --held_;
+}
+
+Status CaptureJournal::close() {
     for (auto* writer : {&out_, &punt_}) {
         if (!*writer) continue;
         if (auto closed = (*writer)->close(); !closed) return closed;

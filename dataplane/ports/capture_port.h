@@ -1,12 +1,14 @@
-// A port whose wire is a capture file: packets come from one file and go to another, time comes with the packets.
-// pcap and pcapng, Ethernet, read and written by libpcap.
+// Capture files as ports, for `shunt replay`. pcap and pcapng, Ethernet, read and written by libpcap.
 #pragma once
 
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "dataplane/ports/memory_port.h"
+#include "src/base/assert.h"
+#include "src/base/clock.h"
 #include "src/base/result.h"
 #include "src/base/time.h"
 
@@ -53,24 +55,83 @@ class CaptureWriter {
     std::unique_ptr<Handle> handle_;
 };
 
-// Feeds a capture through a memory port, packet by packet, so that every packet is processed at its own time.
-class CapturePort : public MemoryPort {
-  public:
-    CapturePort(MemoryPool& pool, const MacAddress& mac, CaptureReader in, std::optional<CaptureWriter> out,
-                std::optional<CaptureWriter> punt)
-        : MemoryPort(pool, mac), in_(std::move(in)), out_(std::move(out)), punt_(std::move(punt)) {}
+// What became of one packet of a capture.
+struct Fate {
+    std::optional<Verdict> verdict{};  // `keep`: it was forwarded; nothing: Shunt still holds it
+    ServiceIndex service{};
+    shm::Handle handle{};
+    std::uint64_t out{};  // its place among the packets sent, from 1; 0: it was not sent
+};
 
-    // Makes the next packet of the capture arrive; its time, or nothing at the end.
-    Result<std::optional<Instant>> advance();
-    // Writes what was sent and punted since, under the time of the packet that caused it.
-    void flush() noexcept;
+// What the ports of one replay share: the files they write to, and what became of every packet. Frames carry the time
+// at which they were written.
+class CaptureJournal {
+  public:
+    CaptureJournal(const ManualClock& clock, std::optional<CaptureWriter> out, std::optional<CaptureWriter> punt)
+        : clock_(clock), out_(std::move(out)), punt_(std::move(punt)) {}
+
+    // Enters the next packet of the capture; its number, from 1.
+    std::uint64_t enter() {
+        fates_.emplace_back();
+        ++held_;
+        return fates_.size();
+    }
+    void sent(const Lane& lane) noexcept;
+    void punted(const Lane& lane) noexcept;
+    void freed(const Lane& lane) noexcept;
+    // A packet that no port received: the kernel's.
+    void passed(std::uint64_t number, std::span<const std::byte> packet) noexcept;
+
+    // Packets that wait, as fragments do for the first of their datagram.
+    std::uint64_t held() const noexcept { return held_; }
+    const std::vector<Fate>& fates() const noexcept { return fates_; }
     Status close();
 
   private:
-    CaptureReader in_;
+    void settle(const Lane& lane, std::uint64_t out) noexcept;
+    void settle(std::uint64_t number, const Fate& fate) noexcept;
+
+    const ManualClock& clock_;
     std::optional<CaptureWriter> out_;
     std::optional<CaptureWriter> punt_;
-    Instant time_{};
+    std::vector<Fate> fates_{};
+    std::uint64_t held_{};
+    std::uint64_t sent_{};
+};
+
+// A port whose wire is a capture: packets are made to arrive one by one, under their numbers in the journal, and what
+// leaves is written there.
+class CapturePort : public MemoryPort {
+  public:
+    CapturePort(MemoryPool& pool, const MacAddress& mac, CaptureJournal& journal)
+        : MemoryPort(pool, mac), journal_(journal) {}
+
+    void arrive(std::uint64_t number, std::span<const std::byte> packet) noexcept {
+        MemoryBuffer* buffer = inject(packet);
+        SHUNT_ASSERT(buffer != nullptr);  // the pool has more than Shunt may hold
+        buffer->tag = number;
+    }
+
+    // Port.
+    std::size_t transmit(std::span<Lane* const> lanes) noexcept {
+        for (const Lane* lane : lanes) journal_.sent(*lane);
+        const std::size_t taken = MemoryPort::transmit(lanes);
+        clear_output();
+        return taken;
+    }
+    bool punt(Lane& lane) noexcept {
+        journal_.punted(lane);
+        const bool taken = MemoryPort::punt(lane);
+        clear_output();
+        return taken;
+    }
+    void drop(Lane& lane) noexcept {
+        journal_.freed(lane);
+        MemoryPort::drop(lane);
+    }
+
+  private:
+    CaptureJournal& journal_;
 };
 static_assert(Port<CapturePort>);
 

@@ -2,6 +2,7 @@
 // read back. Buffers come from a pool that ports of one process share, so a packet may leave by another port.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
@@ -19,6 +20,9 @@ struct MemoryBuffer {
     std::array<std::byte, headroom + capacity> storage;
     std::size_t begin{headroom};
     std::size_t length{};
+    std::uint64_t tag{};      // for whoever injects: which packet this is; 0: one that Shunt made
+    bool segmented{};         // as a port says that the packet goes on in another buffer
+    bool checksum_flagged{};  // as hardware says that a checksum is bad
 
     std::span<const std::byte> bytes() const noexcept { return {storage.data() + begin, length}; }
 };
@@ -33,6 +37,10 @@ class MemoryPool {
         if (free_.empty()) return nullptr;
         MemoryBuffer* buffer = free_.back();
         free_.pop_back();
+        buffer->begin = MemoryBuffer::headroom;
+        buffer->length = 0;
+        buffer->tag = 0;
+        buffer->segmented = buffer->checksum_flagged = false;
         return buffer;
     }
     void give_back(MemoryBuffer* buffer) noexcept { free_.push_back(buffer); }
@@ -50,15 +58,16 @@ class MemoryPort {
         for (auto* queue : {&arriving_, &sent_, &punted_}) queue->reserve(pool.size());
     }
 
-    // False: the packet is too long or the pool is empty.
-    bool inject(std::span<const std::byte> packet) noexcept {
-        MemoryBuffer* buffer = packet.size() <= MemoryBuffer::capacity ? pool_.take() : nullptr;
-        if (buffer == nullptr) return false;
-        buffer->begin = MemoryBuffer::headroom;
-        buffer->length = packet.size();
-        if (!packet.empty()) std::memcpy(buffer->storage.data() + buffer->begin, packet.data(), packet.size());
+    // Makes a packet arrive; the buffer, to set its marks, or null if the pool is empty. What is too long for a buffer
+    // is cut and said to be segmented.
+    MemoryBuffer* inject(std::span<const std::byte> packet) noexcept {
+        MemoryBuffer* buffer = pool_.take();
+        if (buffer == nullptr) return nullptr;
+        buffer->segmented = packet.size() > MemoryBuffer::capacity;
+        buffer->length = std::min(packet.size(), MemoryBuffer::capacity);
+        if (buffer->length > 0) std::memcpy(buffer->storage.data() + buffer->begin, packet.data(), buffer->length);
         arriving_.push_back(buffer);
-        return true;
+        return buffer;
     }
     // Accept at most this many more packets for sending; the default is no limit.
     void limit_transmit(std::size_t packets) noexcept { transmit_room_ = packets; }
@@ -82,6 +91,8 @@ class MemoryPort {
             Lane& lane = batch.add();
             lane.bytes = buffer->storage.data() + buffer->begin;
             lane.length = static_cast<std::uint32_t>(buffer->length);
+            lane.segmented = buffer->segmented;
+            lane.checksum_flagged = buffer->checksum_flagged;
             lane.buffer = buffer;
         }
         if (next_ == arriving_.size()) {
