@@ -1,14 +1,21 @@
 // One worker: one queue of every port, a burst at a time, to completion. The eight steps on one screen.
+//
+// Besides its ports a worker polls one more source: fragments that other workers handed over, or that waited here for
+// the first of their datagram. They take the same steps. A packet counts as received by the worker that decides it.
 #pragma once
 
 #include <array>
 #include <span>
 #include <vector>
 
-#include "dataplane/neighbour_requests.h"
+#include "dataplane/hand_over.h"
+#include "dataplane/news.h"
+#include "dataplane/path/answer.h"
 #include "dataplane/path/choose_backend.h"
+#include "dataplane/path/cut.h"
 #include "dataplane/path/find_service.h"
 #include "dataplane/path/forward.h"
+#include "dataplane/path/gather_fragments.h"
 #include "dataplane/path/look_up_flow.h"
 #include "dataplane/path/parse.h"
 #include "dataplane/path/step.h"
@@ -19,58 +26,78 @@
 
 namespace shunt::dataplane {
 
+static_assert(packet_headroom >= std::max(Modes::headroom, answer_headroom) + tags_headroom);
+
 template <Port P, Clock C>
 class Worker {
   public:
     // `tables` and `state` are the two regions; `ports` are this worker's queues, by PortIndex. All must outlive it.
-    Worker(const std::byte* tables, const shm::State& state, WorkerIndex index, std::vector<P*> ports, const C& clock);
+    Worker(const std::byte* tables, const shm::State& state, WorkerIndex index, std::vector<P*> ports, const C& clock,
+           HandOver& hand_over);
 
-    // One burst of every port. Returns the number of packets received: the caller decides how to idle.
+    // One burst of every port. Returns the number of packets it had: the caller decides how to idle.
     std::uint32_t poll_once() noexcept;
 
     // Around a sleep: a worker that sleeps holds no generation.
     void go_offline() noexcept { generations_.go_offline(); }
     void go_online() noexcept { generations_.go_online(); }
 
-    // The main thread resolves what this worker asks for.
-    NeighbourRequests& requests() noexcept { return requests_; }
+    // For the main thread.
+    News& news() noexcept { return news_; }
+    // Fragments that wait here.
+    std::uint32_t waiting() const noexcept { return fragments_.waiting(); }
 
   private:
-    void poll_port(PortIndex in, Instant now, const shm::Tables& tables) noexcept;
+    void process(Instant now, const shm::Tables& tables) noexcept;
     void receive(PortIndex in) noexcept;
-    void transmit() noexcept;
-    void release(PortIndex in) noexcept;
-    void count_forwarded(const Lane& lane) noexcept;
+    void receive_fragments(Instant now) noexcept;
+    void transmit(Batch& batch) noexcept;
+    void cut(Lane& lane, Forward& forward) noexcept;
+    bool make_pieces(Lane& lane, std::uint32_t count) noexcept;
+    void release(Instant now, const shm::Tables& tables) noexcept;
+    void leave(Lane& lane, Instant now, const shm::Tables& tables) noexcept;
+    bool answer(Lane& lane, Instant now, const shm::Tables& tables) noexcept;
+    void count_transmitted(const Lane& lane) noexcept;
     Tick tick_at(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
     }
 
     shm::State state_;
+    WorkerIndex index_;
     std::vector<P*> ports_;
     std::vector<MacAddress> port_macs_;
     const C& clock_;
+    HandOver& hand_over_;
     shm::WorkerBlock& block_;
     std::span<shm::ServiceDrops> drops_;
     std::span<shm::BackendCounters> backends_;
     FlowTable flows_;
     std::vector<FlowTable> others_;
+    Fragments fragments_;
     LinkAddresses links_;
-    NeighbourRequests requests_;
+    PathMtus path_mtus_;
+    AnswerLimit answers_;
+    News news_;
     shm::GenerationReader generations_;
     Batch batch_;
+    Batch pieces_;
 };
 
 template <Port P, Clock C>
 Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerIndex index, std::vector<P*> ports,
-                     const C& clock)
+                     const C& clock, HandOver& hand_over)
     : state_(state),
+      index_(index),
       ports_(std::move(ports)),
       clock_(clock),
+      hand_over_(hand_over),
       block_(state.workers()[index.value]),
       drops_(state.drops(index)),
       backends_(state.backends(index)),
       flows_(state.flows(index)),
+      fragments_(state.header().flow_seed),
       links_(state.links(), state.neighbours()),
+      path_mtus_(state.path_mtus(), state.header().path_mtus_lowered),
       generations_(tables, state.header(), block_) {
     for (const P* port : ports_) port_macs_.push_back(port->mac());
     for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
@@ -83,31 +110,40 @@ template <Port P, Clock C>
 std::uint32_t Worker<P, C>::poll_once() noexcept {
     const Instant now = clock_.now();
     const shm::Tables& tables = generations_.acquire();
-    std::uint32_t received = 0;
+    std::size_t packets = 0;
     for (std::uint8_t i = 0; i < ports_.size(); ++i) {
-        poll_port(PortIndex(i), now, tables);
-        received += static_cast<std::uint32_t>(batch_.received());
+        receive(PortIndex(i));
+        packets += batch_.received();
+        if (batch_.received() != 0) process(now, tables);
     }
+    receive_fragments(now);
+    packets += batch_.received();
+    if (batch_.received() != 0) process(now, tables);
     generations_.quiesce();  // nothing of `tables` is held any more
     block_.heartbeat.set(static_cast<std::uint64_t>(now.nanoseconds));
-    return received;
+    return static_cast<std::uint32_t>(packets);
 }
 
 template <Port P, Clock C>
-void Worker<P, C>::poll_port(PortIndex in, Instant now, const shm::Tables& tables) noexcept {
+void Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     const Tick tick = tick_at(now);
+    const HashSeed& seed = state_.header().flow_seed;
     LookAsideBudget budget;
     FlowContext context{tables, flows_, others_, {tables, tick}, budget, block_};
+    Forward forward{tables, links_, path_mtus_, port_macs_, news_, tick};
 
-    receive(in);
-    if (batch_.received() == 0) return;
     run(Parse{}, batch_);
-    run(FindService{tables, state_.header().flow_seed}, batch_);
+    run(GatherFragments{tables, seed, fragments_, hand_over_, index_, now}, batch_);
+    run(FindService{tables, seed, news_}, batch_);
     run(LookUpFlow{context}, batch_);
     run(ChooseBackend{context}, batch_);
-    run(Forward{tables, links_, port_macs_, requests_}, batch_);
-    transmit();
-    release(in);
+    decide_fragments(batch_, fragments_, now);
+    run(forward, batch_);
+    transmit(batch_);
+    batch_.for_each_left([&](Lane& lane) {
+        if (lane.verdict.cuts()) cut(lane, forward);
+    });
+    release(now, tables);
 }
 
 template <Port P, Clock C>
@@ -117,36 +153,50 @@ void Worker<P, C>::receive(PortIndex in) noexcept {
     block_.bursts.add(1);
     if (batch_.received() == 0) return;
     std::uint64_t bytes = 0;
-    batch_.for_each_staying([&](const Lane& lane) { bytes += lane.length; });
+    batch_.for_each_staying([&](Lane& lane) {
+        lane.in_port = in;
+        bytes += lane.length;
+    });
     auto& counters = block_.ports[in.value];
     counters.received.add(batch_.received());
     counters.received_bytes.add(bytes);
-    block_.received.add(batch_.received());
     block_.busy_bursts.add(1);
+}
+
+template <Port P, Clock C>
+void Worker<P, C>::receive_fragments(Instant now) noexcept {
+    batch_.clear();
+    while (batch_.room() > 0) {
+        const auto parcel = fragments_.take(now);
+        if (!parcel) break;
+        Lane& lane = batch_.add();
+        parcel->unpack(lane);
+        lane.waited = true;
+    }
+    hand_over_.take(index_, batch_.room(), [&](const Parcel& parcel) { parcel.unpack(batch_.add()); });
 }
 
 // In order, per port of departure. What a port does not take is dropped, and counted as such.
 template <Port P, Clock C>
-void Worker<P, C>::transmit() noexcept {
+void Worker<P, C>::transmit(Batch& batch) noexcept {
     for (std::uint8_t out = 0; out < ports_.size(); ++out) {
         std::array<Lane*, burst_size> lanes;
         std::size_t count = 0;
-        batch_.for_each_staying([&](Lane& lane) {
+        batch.for_each_staying([&](Lane& lane) {
             if (lane.out_port.value == out) lanes[count++] = &lane;
         });
         if (count == 0) continue;
         const std::size_t taken = ports_[out]->transmit({lanes.data(), count});
-        for (std::size_t i = 0; i < taken; ++i) count_forwarded(*lanes[i]);
+        for (std::size_t i = 0; i < taken; ++i) count_transmitted(*lanes[i]);
         for (std::size_t i = taken; i < count; ++i) {
             lanes[i]->verdict = Verdict::drop(shm::DropReason::transmit_refused);
         }
     }
-    batch_.keep_if([](const Lane& lane) { return lane.verdict; });
-    block_.forwarded.add(batch_.staying());
+    batch.keep_if([](const Lane& lane) { return lane.verdict; });
 }
 
 template <Port P, Clock C>
-void Worker<P, C>::count_forwarded(const Lane& lane) noexcept {
+void Worker<P, C>::count_transmitted(const Lane& lane) noexcept {
     auto& port = block_.ports[lane.out_port.value];
     port.transmitted.add(1);
     port.transmitted_bytes.add(lane.length);
@@ -158,24 +208,102 @@ void Worker<P, C>::count_forwarded(const Lane& lane) noexcept {
     (to_backend ? backend.bytes : backend.return_bytes).add(lane.length);
 }
 
-// What left the batch early is punted or freed, counted by its reason.
+// Every piece goes through `forward` like a fragment that came so. The packet is forwarded if all of them leave; all
+// but the first are packets we made.
 template <Port P, Clock C>
-void Worker<P, C>::release(PortIndex in) noexcept {
-    P& port = *ports_[in.value];
-    batch_.for_each_left([&](Lane& lane) {
-        if (lane.verdict.punts()) {
-            if (port.punt(lane)) {
-                block_.punted.add(1);
-                block_.ports[in.value].punted.add(1);
-                return;
-            }
-            lane.verdict = Verdict::drop(shm::DropReason::punt_refused);
-        }
-        const std::uint16_t service = lane.service.value < drops_.size() ? lane.service.value : std::uint16_t{0};
-        drops_[service].by_reason[static_cast<std::size_t>(lane.verdict.reason())].add(1);
-        block_.dropped.add(1);
-        port.drop(lane);
+void Worker<P, C>::cut(Lane& lane, Forward& forward) noexcept {
+    const std::uint32_t count = count_pieces(lane);
+    lane.verdict = Verdict::drop(shm::DropReason::packet_too_big);
+    if (count == 0 || count > burst_size) return;
+    lane.verdict = Verdict::drop(shm::DropReason::no_buffer);
+    if (!make_pieces(lane, count)) return;
+    run(forward, pieces_);
+    transmit(pieces_);
+    lane.verdict = Verdict::keep();
+    pieces_.for_each_left([&](Lane& piece) {
+        P& port = *ports_[piece.in_port.value];
+        if (piece.verdict.punts() && port.punt(piece)) return;
+        if (piece.verdict.punts()) piece.verdict = Verdict::drop(shm::DropReason::punt_refused);
+        lane.verdict = piece.verdict;
+        port.drop(piece);
     });
+    const std::uint64_t sent = pieces_.staying();
+    block_.originated.add(lane.verdict.keeps() && sent != 0 ? sent - 1 : sent);
+}
+
+// Into `pieces_`; the first one has the buffer of the packet. False: not enough buffers, the packet is as it was.
+template <Port P, Clock C>
+bool Worker<P, C>::make_pieces(Lane& lane, std::uint32_t count) noexcept {
+    P& port = *ports_[lane.in_port.value];
+    pieces_.clear();
+    Lane& first = pieces_.add();
+    for (std::uint32_t number = 1; number < count; ++number) {
+        Lane& piece = pieces_.add();
+        if (port.make(piece, lane.length)) {
+            write_piece(lane, number, piece);
+            continue;
+        }
+        pieces_.for_each([&](Lane& made) {
+            if (made.buffer != nullptr) port.drop(made);
+        });
+        return false;
+    }
+    keep_first_piece(lane);
+    first = lane;
+    lane.buffer = nullptr;
+    return true;
+}
+
+// What stayed was sent. What left the batch early is punted or freed, counted by its reason; or somebody else's now.
+template <Port P, Clock C>
+void Worker<P, C>::release(Instant now, const shm::Tables& tables) noexcept {
+    std::uint64_t received = batch_.received();
+    std::uint64_t forwarded = batch_.staying();
+    batch_.for_each_left([&](Lane& lane) {
+        if (lane.verdict.is_gone()) {
+            --received;
+        } else if (lane.verdict.keeps()) {
+            ++forwarded;  // in pieces
+        } else {
+            leave(lane, now, tables);
+        }
+    });
+    block_.received.add(received);
+    block_.forwarded.add(forwarded);
+}
+
+template <Port P, Clock C>
+void Worker<P, C>::leave(Lane& lane, Instant now, const shm::Tables& tables) noexcept {
+    P& port = *ports_[lane.in_port.value];
+    if (lane.verdict.punts()) {
+        if (port.punt(lane)) {
+            block_.punted.add(1);
+            block_.ports[lane.in_port.value].punted.add(1);
+            return;
+        }
+        lane.verdict = Verdict::drop(shm::DropReason::punt_refused);
+    }
+    const std::uint16_t service = lane.service.value < drops_.size() ? lane.service.value : std::uint16_t{0};
+    drops_[service].by_reason[static_cast<std::size_t>(lane.verdict.reason())].add(1);
+    block_.dropped.add(1);
+    if (lane.buffer != nullptr && !answer(lane, now, tables)) port.drop(lane);
+}
+
+// Tells the sender, if that is due; true: its buffer left with the answer. The source is an address of this node, or
+// what the sender knows the service by.
+template <Port P, Clock C>
+bool Worker<P, C>::answer(Lane& lane, Instant now, const shm::Tables& tables) noexcept {
+    if (lane.answer == Answer::none || !answers_.take(now)) return false;
+    const IpAddress& own = tables.tunnel_source(lane.family);
+    const IpAddress& known_by = tables.listeners[lane.listener.value].address;
+    write_answer(lane, own.is_unspecified() ? known_by : own, port_macs_[lane.in_port.value]);
+    Lane* const lanes[] = {&lane};
+    if (ports_[lane.in_port.value]->transmit(lanes) == 0) return false;
+    auto& counters = block_.ports[lane.in_port.value];
+    counters.transmitted.add(1);
+    counters.transmitted_bytes.add(lane.length);
+    block_.originated.add(1);
+    return true;
 }
 
 }  // namespace shunt::dataplane

@@ -87,7 +87,9 @@ DataPlane::DataPlane(const config::Dataplane& settings, const std::string& direc
       ports_(std::move(ports)),
       region_(std::move(state)),
       state_(region_.state()),
-      tables_region_(directory + "/shm/tables") {
+      tables_region_(directory + "/shm/tables"),
+      hand_over_(settings.workers),
+      path_mtus_(state_.path_mtus(), state_.header().path_mtus_lowered) {
     const sigset_t ending = ending_signals();
     signals_ = signalfd(-1, &ending, SFD_NONBLOCK | SFD_CLOEXEC);
 }
@@ -129,10 +131,11 @@ Status DataPlane::start_neighbours() {
 Status DataPlane::launch_workers() {
     for (std::uint16_t i = 0; i < settings_.workers; ++i) {
         auto running = std::make_unique<Running>();
-        running->ports = ports_.queues_of(WorkerIndex(i));
+        running->ports = ports_.queues_of(WorkerIndex(i), pools_[i]);
         std::vector<DpdkPort*> ports;
         for (auto& port : running->ports) ports.push_back(&port);
-        running->worker = std::make_unique<DpdkWorker>(tables_region_.data(), state_, WorkerIndex(i), ports, clock_);
+        running->worker =
+            std::make_unique<DpdkWorker>(tables_region_.data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
         running->loop = [this, worker = running->worker.get()] {
             run_worker(*worker, stop_workers_, settings_.idle == config::Idle::sleep, sleep_a_little);
         };
@@ -169,16 +172,20 @@ Status DataPlane::run() {
 void DataPlane::turn(Instant now) {
     state_.header().heartbeat.store(now.nanoseconds, std::memory_order_relaxed);
     if (neighbours_spoke_ || now >= next_links_) keep_links(now);
-    for (const auto& running : workers_) {
-        while (const auto request = running->worker->requests().pop()) {
-            const auto neighbour = links_->neighbour_of(request->address, request->port);
-            if (neighbour) report(neighbours_->request(*neighbour));
-        }
-    }
+    for (const auto& running : workers_) hear(running->worker->news(), now);
     if (!tables_region_.mapped() || !acceptor_) look_for_tables();
     if (acceptor_) take_newest(now);
     roll_out(now);
     if (now >= next_house_) keep_house(now);
+}
+
+void DataPlane::hear(News& news, Instant now) {
+    while (const auto request = news.neighbours.pop()) {
+        const auto neighbour = links_->neighbour_of(request->address, request->port);
+        if (neighbour) report(neighbours_->request(*neighbour));
+    }
+    const Tick tick = Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
+    while (const auto lowered = news.path_mtus.pop()) path_mtus_.lower(lowered->address, lowered->mtu, tick);
 }
 
 void DataPlane::wait_for_work() {

@@ -56,6 +56,7 @@ class DataPlane {
 
     // One turn of the main thread.
     void turn(Instant now);
+    void hear(News& news, Instant now);
     void wait_for_work();
     void look_for_tables();
     Status use_tables();
@@ -83,6 +84,8 @@ class DataPlane {
     shm::Tables tables_{};  // as accepted last
 
     MonotonicClock clock_{};
+    HandOver hand_over_;
+    PathMtus path_mtus_;
     std::vector<std::unique_ptr<Running>> workers_{};
     std::atomic<bool> stop_workers_{false};
     bool stop_{false};

@@ -136,11 +136,11 @@ Status PortSet::open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& p
     return Done{};
 }
 
-std::vector<DpdkPort> PortSet::queues_of(WorkerIndex worker) const {
+std::vector<DpdkPort> PortSet::queues_of(WorkerIndex worker, const dpdk::PacketPool& pool) const {
     std::vector<DpdkPort> queues;
     for (const auto& port : ports_) {
         const auto& device = port.devices[port.interface ? worker.value : 0];
-        queues.emplace_back(device.id(), port.interface ? std::uint16_t{0} : worker.value, device.mac());
+        queues.emplace_back(device.id(), port.interface ? std::uint16_t{0} : worker.value, device.mac(), pool.get());
     }
     return queues;
 }

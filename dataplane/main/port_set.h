@@ -34,7 +34,7 @@ class PortSet {
     // Second half, with one pool per worker.
     Status open(const std::vector<dpdk::PacketPool>& pools);
     // The queues of one worker, by PortIndex.
-    std::vector<DpdkPort> queues_of(WorkerIndex worker) const;
+    std::vector<DpdkPort> queues_of(WorkerIndex worker, const dpdk::PacketPool& pool) const;
     // The kernel's index of the interface under each port; 0: there is none.
     std::vector<int> interfaces() const;
     // Gives up what may be given up; af_xdp devices stay as they are.

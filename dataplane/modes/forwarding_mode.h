@@ -11,16 +11,29 @@
 
 namespace shunt::dataplane {
 
+// Where a packet goes, as far as modes ask.
+struct Target {
+    const shm::ListenerRecord& listener;
+    const shm::BackendRecord& backend;
+    const IpAddress& tunnel_source;  // of the backend's family
+    const MacAddress& port_mac;      // of the port it leaves by
+};
+
 // clang-format 14 does not know requirements.
 // clang-format off
 template <class M>
-concept Mode = requires(Lane& lane, const shm::BackendRecord& backend, const shm::ListenerRecord& listener) {
+concept Mode = requires(Lane& lane, const Target& target) {
     { M::id } -> std::convertible_to<ForwardingMode>;
-    { M::headroom } -> std::convertible_to<std::size_t>;  // bytes it may put before the packet
+    { M::headroom } -> std::convertible_to<std::uint32_t>;  // bytes it may put before the packet, at most
+    // Bytes it adds to the IP packet.
+    { M::overhead(target) } noexcept -> std::same_as<std::uint32_t>;
     // Writes what the packet needs to reach the backend, except hop limit and link addresses.
-    { M::to_backend(lane, backend) } noexcept -> std::same_as<Verdict>;
-    // The same for a reply on its way to the client.
-    { M::to_client(lane, listener) } noexcept -> std::same_as<Verdict>;
+    { M::to_backend(lane, target) } noexcept -> std::same_as<void>;
+};
+// A mode whose replies come back through here.
+template <class M>
+concept TranslatingMode = Mode<M> && requires(Lane& lane, const Target& target) {
+    { M::to_client(lane, target) } noexcept -> std::same_as<void>;
 };
 // clang-format on
 

@@ -5,13 +5,20 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "dataplane/modes/direct.h"
+#include "dataplane/modes/gre.h"
+#include "dataplane/modes/gue.h"
+#include "dataplane/modes/ipip.h"
+#include "dataplane/modes/l3dsr.h"
 #include "dataplane/modes/nat.h"
+#include "dataplane/modes/vxlan.h"
 
 namespace shunt::dataplane {
 
 template <Mode... M>
 struct ModeList {
-    static constexpr std::size_t headroom = std::max({M::headroom...});
+    static constexpr std::size_t count = sizeof...(M);
+    static constexpr std::uint32_t headroom = std::max({M::headroom...});
 
     // Calls `f` with the mode of this number as a type; a number that is none of ours gives a drop, never a guess.
     template <class F>
@@ -20,9 +27,13 @@ struct ModeList {
         ((id == M::id ? (verdict = f(std::type_identity<M>{}), true) : false) || ...);
         return verdict;
     }
+    static constexpr bool match_the_names() noexcept {
+        return count == forwarding_modes.size() && ((traits_of(M::id).translates == TranslatingMode<M>)&&...) &&
+               ((traits_of(M::id).encapsulates == (M::headroom != 0)) && ...);
+    }
 };
 
-using Modes = ModeList<Nat>;
-// checked once every mode is there
+using Modes = ModeList<Nat, Direct, L3Dsr, IpIp, Gre, Gue, Vxlan>;
+static_assert(Modes::match_the_names(), "a mode with a name has a type in the list, and the other way round");
 
 }  // namespace shunt::dataplane

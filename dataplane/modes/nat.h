@@ -3,48 +3,55 @@
 #pragma once
 
 #include "dataplane/modes/forwarding_mode.h"
-#include "dataplane/path/families.h"
+#include "dataplane/modes/quote.h"
 
 namespace shunt::dataplane {
 
 struct Nat {
     static constexpr ForwardingMode id = ForwardingMode::nat;
-    static constexpr std::size_t headroom = 0;
+    static constexpr std::uint32_t headroom = 0;
 
-    static Verdict to_backend(Lane& lane, const shm::BackendRecord& backend) noexcept {
-        return rewrite(lane, End::destination, backend.address, backend.port);
+    static std::uint32_t overhead(const Target&) noexcept { return 0; }
+
+    static void to_backend(Lane& lane, const Target& target) noexcept {
+        const shm::BackendRecord& backend = target.backend;
+        if (lane.is_quote()) return translate_error(lane, End::destination, backend.address, backend.port);
+        rewrite(lane, End::destination, backend.address, backend.port);
     }
-    static Verdict to_client(Lane& lane, const shm::ListenerRecord& listener) noexcept {
-        return rewrite(lane, End::source, listener.address, listener.port);
+    static void to_client(Lane& lane, const Target& target) noexcept {
+        const shm::ListenerRecord& listener = target.listener;
+        if (lane.is_quote()) return translate_error(lane, End::source, listener.address, listener.port);
+        rewrite(lane, End::source, listener.address, listener.port);
     }
 
   private:
-    // Checksums follow by RFC 1624: a wrong one stays wrong, so no damaged payload is made to look whole.
-    static Verdict rewrite(Lane& lane, End end, const IpAddress& address, Be16 port) noexcept {
-        const bool source = end == End::source;
+    static void rewrite(Lane& lane, End end, const IpAddress& address, Be16 port) noexcept {
         ChecksumDelta delta;
-        delta.replace(source ? lane.tuple.source : lane.tuple.destination, address);
-        delta.replace(source ? lane.tuple.source_port : lane.tuple.destination_port, port);
-        with_family(lane, [&](auto family, auto& header) { decltype(family)::set_address(header, end, address); });
-        if (lane.is_tcp()) {
-            auto& tcp = lane.header_at<TcpHeader>(lane.l4_offset);
-            (source ? tcp.source_port : tcp.destination_port) = port;
-            tcp.checksum = delta.apply(tcp.checksum);
-        } else {
-            auto& udp = lane.header_at<UdpHeader>(lane.l4_offset);
-            (source ? udp.source_port : udp.destination_port) = port;
-            udp.checksum = update_udp(udp.checksum, delta);
-        }
-        return Verdict::keep();
+        set_address(lane, end, address, delta);
+        if (lane.part == Part::later) return;
+        auto& ports = lane.header_at<UdpHeader>(lane.l4_offset);  // they lie alike in TCP
+        Be16& field = end == End::source ? ports.source_port : ports.destination_port;
+        delta.replace(field, port);
+        field = port;
+        update_transport(lane, delta);
     }
 
-    // RFC 768: zero says there is none, and stays; a sum that comes out as zero is sent as all ones.
-    static std::uint16_t update_udp(std::uint16_t checksum, const ChecksumDelta& delta) noexcept {
-        if (checksum == 0) return 0;
-        const std::uint16_t updated = delta.apply(checksum);
-        return updated == 0 ? std::uint16_t{0xffff} : updated;
+    // What the error quotes went the other way: its other end is the one to translate. A router on the way keeps its
+    // own address, so that traceroute shows it.
+    static void translate_error(Lane& lane, End end, const IpAddress& address, Be16 port) noexcept {
+        const bool from_router = end == End::source && source_of(lane) != lane.tuple.source;
+        ChecksumDelta message =
+            translate_quote(lane, end == End::source ? End::destination : End::source, address, port);
+        ChecksumDelta outer;
+        if (!from_router) set_address(lane, end, address, outer);
+        if (covers_addresses(lane)) message.add(outer);
+        update_transport(lane, message);
+    }
+    static IpAddress source_of(Lane& lane) noexcept {
+        return with_family(lane,
+                           [](auto family, auto& header) { return decltype(family)::address(header, End::source); });
     }
 };
-static_assert(Mode<Nat>);
+static_assert(TranslatingMode<Nat>);
 
 }  // namespace shunt::dataplane

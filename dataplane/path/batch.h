@@ -15,26 +15,37 @@ namespace shunt::dataplane {
 
 constexpr std::size_t burst_size = 32;
 
-// What a step decides about a lane: it stays, or it leaves the batch for the kernel or for a named reason.
+// What a step decides about a lane: it stays, or it leaves the batch: for the kernel, for a named reason, to be cut
+// into pieces first, or because its buffer belongs to somebody else now (a fragment that waits, or another worker).
 class Verdict {
   public:
     static constexpr Verdict keep() noexcept { return {Kind::keep, {}}; }
     static constexpr Verdict punt() noexcept { return {Kind::punt, {}}; }
+    static constexpr Verdict cut() noexcept { return {Kind::cut, {}}; }
+    static constexpr Verdict gone() noexcept { return {Kind::gone, {}}; }
     static constexpr Verdict drop(shm::DropReason reason) noexcept { return {Kind::drop, reason}; }
 
     constexpr bool keeps() const noexcept { return kind_ == Kind::keep; }
     constexpr bool punts() const noexcept { return kind_ == Kind::punt; }
+    constexpr bool cuts() const noexcept { return kind_ == Kind::cut; }
+    constexpr bool is_gone() const noexcept { return kind_ == Kind::gone; }
     constexpr shm::DropReason reason() const noexcept { return reason_; }
     friend constexpr bool operator==(Verdict, Verdict) noexcept = default;
 
   private:
-    enum class Kind : std::uint8_t { keep, punt, drop };
+    enum class Kind : std::uint8_t { keep, punt, drop, cut, gone };
     constexpr Verdict(Kind kind, shm::DropReason reason) noexcept : kind_(kind), reason_(reason) {}
     Kind kind_;
     shm::DropReason reason_;
 };
 
 enum class Direction : std::uint8_t { to_backend, to_client };
+
+// Is the packet all of its datagram (RFC 791 section 3.2, RFC 8200 section 4.5)? Only a first fragment has ports.
+enum class Part : std::uint8_t { whole, first, later };
+
+// What the sender is told about a packet that is dropped (RFC 792, RFC 4443).
+enum class Answer : std::uint8_t { none, too_big, time_exceeded };
 
 struct Lane {
     // Set by the port.
@@ -43,13 +54,20 @@ struct Lane {
     bool segmented{};         // the packet goes on in another buffer
     bool checksum_flagged{};  // the hardware found a bad checksum
     void* buffer{};           // the port's own name for it
+    PortIndex in_port{};      // where it came in
+    bool waited{};            // a fragment that waited for its first
 
     // Set by parse.
-    FiveTuple tuple{};  // as the packet says
+    FiveTuple tuple{};  // as the packet says; of an ICMP error: of the packet it quotes, turned round
     Family family{Family::ipv4};
     std::uint8_t tcp_flags{};
-    std::uint16_t l3_offset{};      // of the IP header, from `bytes`
-    std::uint16_t l4_offset{};      // of the transport header
+    std::uint16_t l3_offset{};    // of the IP header, from `bytes`
+    std::uint16_t l4_offset{};    // of the transport or ICMP header
+    std::uint16_t ip_length{};    // of the IP packet: what follows is padding
+    std::uint16_t quote_l3{};     // an ICMP error: where the quoted IP header is; 0: it is none
+    std::uint16_t quote_l4{};     // and the quoted transport header, of which 8 bytes are there
+    std::uint32_t fragment_id{};  // of a first or later fragment
+    Part part{Part::whole};
     shm::DropReason unsupported{};  // why a service could not take this packet: then only the addresses are known
 
     // Set by the steps that decide.
@@ -61,9 +79,13 @@ struct Lane {
     bool may_remember{};          // an entry may be made: the look-aside was done, or need not be
     std::uint64_t bucket_hash{};  // hash_peer() of the client under the region's seed
     PortIndex out_port{};
+    Answer answer{Answer::none};
+    std::uint16_t room{};  // what the packet may have at most, where it is cut or its sender told
 
     Verdict verdict{Verdict::keep()};
 
+    bool is_quote() const noexcept { return quote_l3 != 0; }
+    bool has_transport() const noexcept { return part != Part::later && !is_quote(); }
     bool is_tcp() const noexcept { return tuple.protocol == Protocol::tcp; }
     bool is_opening() const noexcept { return is_tcp() && (tcp_flags & (tcp_syn | tcp_ack)) == tcp_syn; }
     bool is_closing() const noexcept { return is_tcp() && (tcp_flags & (tcp_fin | tcp_rst)) != 0; }
@@ -71,7 +93,7 @@ struct Lane {
         return direction == Direction::to_backend ? tuple.source : tuple.destination;
     }
     template <class Header>
-    Header& header_at(std::uint16_t offset) const noexcept {
+    Header& header_at(std::uint32_t offset) const noexcept {
         return *reinterpret_cast<Header*>(bytes + offset);
     }
     Be16 peer_port() const noexcept {
@@ -98,6 +120,10 @@ class Batch {
     template <class F>
     void for_each_staying(F&& f) noexcept {
         for (std::size_t i = 0; i < staying_; ++i) f(lanes_[order_[i]]);
+    }
+    template <class F>
+    void for_each(F&& f) noexcept {
+        for (std::size_t i = 0; i < count_; ++i) f(lanes_[order_[i]]);
     }
     template <class F>
     void for_each_left(F&& f) noexcept {

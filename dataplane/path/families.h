@@ -15,6 +15,19 @@ struct Ipv4 {
     using Header = Ipv4Header;
 
     static std::uint8_t hop_limit(const Header& header) noexcept { return header.hop_limit; }
+    static std::uint16_t checksum(const Header& header) noexcept { return header.checksum; }
+    static IpAddress address(const Header& header, End end) noexcept {
+        return IpAddress::v4(end == End::source ? header.source : header.destination);
+    }
+    static std::uint8_t traffic_class(const Header& header) noexcept { return header.dscp_and_ecn; }
+    static void set_traffic_class(Header& header, std::uint8_t value) noexcept {
+        const Be16 before(static_cast<std::uint16_t>(header.version_and_length << 8 | header.dscp_and_ecn));
+        header.dscp_and_ecn = value;
+        const Be16 after(static_cast<std::uint16_t>(header.version_and_length << 8 | header.dscp_and_ecn));
+        ChecksumDelta delta;
+        delta.replace(before, after);
+        header.checksum = delta.apply(header.checksum);
+    }
 
     // RFC 1624: the header checksum follows, a wrong one stays wrong.
     static void decrement_hop_limit(Header& header) noexcept {
@@ -39,16 +52,31 @@ struct Ipv6 {
 
     static std::uint8_t hop_limit(const Header& header) noexcept { return header.hop_limit; }
     static void decrement_hop_limit(Header& header) noexcept { --header.hop_limit; }
+    static std::uint16_t checksum(const Header&) noexcept { return 0; }  // there is none
+    static IpAddress address(const Header& header, End end) noexcept {
+        return IpAddress::load_v6((end == End::source ? header.source : header.destination).data());
+    }
+    static std::uint8_t traffic_class(const Header& header) noexcept {
+        return static_cast<std::uint8_t>(header.version_class_label.host() >> 20);
+    }
+    static void set_traffic_class(Header& header, std::uint8_t value) noexcept {
+        const std::uint32_t others = header.version_class_label.host() & ~(0xffU << 20);
+        header.version_class_label = Be32(others | std::uint32_t{value} << 20);
+    }
     static void set_address(Header& header, End end, const IpAddress& address) noexcept {
         (end == End::source ? header.source : header.destination) = address.bytes();
     }
 };
 
-// Calls `f` with the family of the lane as a type and its header.
+// Calls `f` with the family of the lane as a type and the IP header at an offset; the lane's own, or the quoted one.
+template <class F>
+auto with_family_at(Lane& lane, std::uint16_t offset, F&& f) noexcept {
+    if (lane.family == Family::ipv4) return f(Ipv4{}, lane.header_at<Ipv4Header>(offset));
+    return f(Ipv6{}, lane.header_at<Ipv6Header>(offset));
+}
 template <class F>
 auto with_family(Lane& lane, F&& f) noexcept {
-    if (lane.family == Family::ipv4) return f(Ipv4{}, lane.header_at<Ipv4Header>(lane.l3_offset));
-    return f(Ipv6{}, lane.header_at<Ipv6Header>(lane.l3_offset));
+    return with_family_at(lane, lane.l3_offset, std::forward<F>(f));
 }
 
 }  // namespace shunt::dataplane

@@ -1,7 +1,9 @@
 // Step 3: whose packet is it? A listener's (destination), or a reply of a backend (source), or the kernel's.
 #pragma once
 
+#include "dataplane/news.h"
 #include "dataplane/path/batch.h"
+#include "dataplane/tables/path_mtus.h"
 #include "src/shm/tables.h"
 
 namespace shunt::dataplane {
@@ -9,14 +11,17 @@ namespace shunt::dataplane {
 struct FindService {
     const shm::Tables& tables;
     const HashSeed& flow_seed;
+    News& news;
 
     void prefetch(Lane& lane) noexcept {
         tables.listener_map.prefetch(lane.tuple.destination, lane.tuple.destination_port, lane.tuple.protocol);
     }
 
     Verdict apply(Lane& lane) noexcept {
+        if (lane.handle) return Verdict::keep();  // a later fragment: decided with its first
         const FiveTuple& t = lane.tuple;
         if (lane.unsupported != shm::DropReason::not_dropped) return judge_unsupported(lane);
+        if (lane.is_quote() && is_of_tunnel(t)) return take_note(lane);
         if (const auto found = tables.listener_map.find(t.destination, t.destination_port, t.protocol)) {
             return to_backend(lane, ListenerIndex(static_cast<std::uint16_t>(found)));
         }
@@ -47,6 +52,23 @@ struct FindService {
                           (!tables.is_local(lane.tuple.destination) &&
                            tables.source_map.find(lane.tuple.source, shm::any_port, shm::any_protocol) != 0);
         return ours ? Verdict::drop(lane.unsupported) : Verdict::punt();
+    }
+
+    // An error about our own outer header: from our source address to the far end of a tunnel.
+    bool is_of_tunnel(const FiveTuple& quoted) const noexcept {
+        const IpAddress& source = tables.tunnel_source(quoted.destination.family());
+        return !source.is_unspecified() && quoted.destination == source && tables.is_tunnel_end(quoted.source);
+    }
+
+    // The kernel gets it as well: it keeps path MTUs of its own.
+    Verdict take_note(const Lane& lane) noexcept {
+        const auto& icmp = lane.header_at<IcmpHeader>(lane.l4_offset);
+        const bool v4 = lane.family == Family::ipv4;
+        const bool too_big = v4 ? icmp.type == 3 && icmp.code == 4 : icmp.type == 2;
+        const std::uint32_t mtu = v4 ? icmp.rest.host() & 0xffff : icmp.rest.host();
+        // A router that says 0 is older than RFC 1191; the least is what is left to assume.
+        if (too_big && mtu <= 0xffff) news.path_mtus.push({lane.tuple.source, static_cast<std::uint16_t>(mtu)});
+        return Verdict::punt();
     }
 
     static constexpr IpAddress loopback_v6 = IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});

@@ -1,12 +1,16 @@
-// Step 6: the backend's mode writes the headers; hop limit and link addresses for the next hop.
+// Step 6: the backend's mode writes the headers; hop limit, tags and link addresses for the next hop.
 #pragma once
 
+#include <algorithm>
 #include <span>
 
 #include "dataplane/modes/list.h"
-#include "dataplane/neighbour_requests.h"
+#include "dataplane/news.h"
 #include "dataplane/path/batch.h"
+#include "dataplane/path/clamp_mss.h"
+#include "dataplane/path/tags.h"
 #include "dataplane/tables/link_addresses.h"
+#include "dataplane/tables/path_mtus.h"
 #include "src/shm/tables.h"
 
 namespace shunt::dataplane {
@@ -14,42 +18,103 @@ namespace shunt::dataplane {
 struct Forward {
     const shm::Tables& tables;
     const LinkAddresses& links;
+    const PathMtus& path_mtus;
     std::span<const MacAddress> port_macs;  // by PortIndex
-    NeighbourRequests& requests;
+    News& news;
+    Tick now;
 
     void prefetch(Lane& lane) noexcept { tables.backends.prefetch(lane.handle.index()); }
 
     Verdict apply(Lane& lane) noexcept {
+        const bool last_hop = with_family(lane, [](auto family, auto& ip) { return family.hop_limit(ip) <= 1; });
+        if (last_hop) return refuse(lane, Answer::time_exceeded, shm::DropReason::hop_limit_exceeded);
+
         const shm::ListenerRecord& listener = tables.listeners[lane.listener.value];
         const shm::BackendRecord& backend = tables.backend(lane.handle);
         const bool to_backend = lane.direction == Direction::to_backend;
-
-        const bool last_hop = with_family(lane, [](auto family, auto& ip) { return family.hop_limit(ip) <= 1; });
-        if (last_hop) return Verdict::drop(shm::DropReason::hop_limit_exceeded);
         const NextHopIndex index = to_backend ? backend.next_hop : tables.route(lane.tuple.destination);
         const shm::NextHopRecord& next_hop = tables.next_hop(index);
         if (!index || next_hop.port.value >= port_macs.size()) return Verdict::drop(shm::DropReason::no_route);
 
-        const Verdict written = Modes::with(listener.mode, [&](auto mode) {
-            using M = typename decltype(mode)::type;
-            return to_backend ? M::to_backend(lane, backend) : M::to_client(lane, listener);
-        });
+        const Target target{listener, backend, tables.tunnel_source(backend.address.family()),
+                            port_macs[next_hop.port.value]};
+        const Verdict written = Modes::with(
+            listener.mode, [&](auto mode) { return write<typename decltype(mode)::type>(lane, target, next_hop); });
         if (!written.keeps()) return written;
-        with_family(lane, [](auto family, auto& ip) { family.decrement_hop_limit(ip); });
         lane.out_port = next_hop.port;
         return address_frame(lane, index, next_hop, to_backend ? backend.address : lane.tuple.destination);
     }
 
   private:
+    template <class M>
+    Verdict write(Lane& lane, const Target& target, const shm::NextHopRecord& next_hop) noexcept {
+        const bool to_backend = lane.direction == Direction::to_backend;
+        const std::uint32_t overhead = to_backend ? M::overhead(target) : 0;
+        const std::uint32_t limit = limit_of(lane, target, next_hop, overhead);
+        if (lane.ip_length + overhead > limit) return too_long(lane, limit > overhead ? limit - overhead : 0);
+        if (lane.is_tcp() && (lane.tcp_flags & tcp_syn)) fit_segments<M>(lane, target, limit - overhead);
+        with_family(lane, [](auto family, auto& ip) { family.decrement_hop_limit(ip); });
+        if (to_backend) {
+            M::to_backend(lane, target);
+            return Verdict::keep();
+        }
+        if constexpr (TranslatingMode<M>) {
+            M::to_client(lane, target);
+            return Verdict::keep();
+        }
+        return Verdict::drop(shm::DropReason::return_unknown);
+    }
+
+    // The longest IP packet that may leave. Only what is longer than any error is believed needs a look.
+    std::uint32_t limit_of(const Lane& lane, const Target& target, const shm::NextHopRecord& next_hop,
+                           std::uint32_t overhead) const noexcept {
+        const std::uint32_t limit = next_hop.mtu == 0 ? 65'535U : next_hop.mtu;
+        if (overhead == 0 || lane.ip_length + overhead <= PathMtus::least(Family::ipv4)) return limit;
+        return std::min<std::uint32_t>(limit, path_mtus.find(target.backend.address, now).value_or(0xffff));
+    }
+
+    static Verdict refuse(Lane& lane, Answer answer, shm::DropReason reason) noexcept {
+        // RFC 1122 section 3.2.2: never about an error, nor about a later fragment.
+        if (!lane.is_quote() && lane.part != Part::later) lane.answer = answer;
+        return Verdict::drop(reason);
+    }
+
+    // `room` is what an IP packet may have before the mode adds to it.
+    static Verdict too_long(Lane& lane, std::uint32_t room) noexcept {
+        lane.room = static_cast<std::uint16_t>(room);
+        const bool may_be_cut =
+            lane.family == Family::ipv4 && !lane.is_quote() &&
+            !(lane.header_at<Ipv4Header>(lane.l3_offset).flags_and_offset.host() & ipv4_dont_fragment);
+        if (may_be_cut) return Verdict::cut();
+        return refuse(lane, Answer::too_big, shm::DropReason::packet_too_big);
+    }
+
+    // Replies of a translating mode come back through here, and what they may have counts as well.
+    template <class M>
+    void fit_segments(Lane& lane, const Target& target, std::uint32_t room) const noexcept {
+        const std::uint16_t setting = target.listener.mode_settings.mss;
+        if (setting == shm::mss_off) return;
+        if (setting != shm::mss_auto) return clamp_mss(lane, setting);
+        if constexpr (TranslatingMode<M>) {
+            const bool to_backend = lane.direction == Direction::to_backend;
+            const NextHopIndex back = to_backend ? tables.route(lane.tuple.source) : target.backend.next_hop;
+            const std::uint16_t mtu = tables.next_hop(back).mtu;
+            if (back && mtu != 0) room = std::min<std::uint32_t>(room, mtu);
+        }
+        const std::size_t headers = with_family(lane, [](auto, auto& ip) { return sizeof ip + sizeof(TcpHeader); });
+        if (room > headers) clamp_mss(lane, static_cast<std::uint16_t>(room - headers));
+    }
+
     // Until the link address is known the translated packet is the kernel's to send.
     Verdict address_frame(Lane& lane, NextHopIndex index, const shm::NextHopRecord& next_hop,
                           const IpAddress& destination) noexcept {
         const auto mac = links.resolve(index, next_hop, destination);
         if (!mac) {
             const bool on_link = next_hop.flags & shm::NextHopRecord::on_link;
-            if (on_link) requests.push({destination, next_hop.port});
+            if (on_link) news.neighbours.push({destination, next_hop.port});
             return Verdict::punt();
         }
+        if (next_hop.flags & shm::NextHopRecord::sets_tags) set_tags(lane, next_hop.tags);
         auto& ethernet = lane.header_at<EthernetHeader>(0);
         ethernet.destination = mac->bytes;
         ethernet.source = port_macs[next_hop.port.value].bytes;

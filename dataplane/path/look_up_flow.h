@@ -83,7 +83,7 @@ struct LookUpFlow {
     void prefetch(Lane& lane) noexcept { context.own.prefetch(lane.bucket_hash); }
 
     Verdict apply(Lane& lane) noexcept {
-        if (!keeps_flows(lane)) return Verdict::keep();
+        if (lane.handle || !keeps_flows(lane)) return Verdict::keep();
         if (const auto found = context.find(context.own, lane)) return continue_flow(lane, *found);
         if (lane.is_opening() && lane.direction == Direction::to_backend) return may_choose(lane);
         return look_aside(lane);
@@ -98,8 +98,9 @@ struct LookUpFlow {
         return (context.tables.listeners[listener.value].flags & shm::ListenerRecord::flows_on) != 0;
     }
 
+    // An error about a packet is no packet of the flow: it neither makes nor refreshes an entry.
     static Verdict may_choose(Lane& lane) noexcept {
-        lane.may_remember = true;
+        lane.may_remember = !lane.is_quote();
         return Verdict::keep();
     }
 
@@ -107,6 +108,7 @@ struct LookUpFlow {
         const bool eligible = context.tables.backend(found.entry.handle).status == shm::BackendStatus::ready;
         if (lane.direction == Direction::to_backend && lane.is_opening() && !eligible) return may_choose(lane);
         context.adopt(lane, found.entry);
+        if (lane.is_quote()) return Verdict::keep();
         FlowEntry entry = found.entry;
         entry.seen = context.policy.now;
         entry.state = next_state(lane, entry.state);
@@ -121,6 +123,7 @@ struct LookUpFlow {
         for (const FlowTable& other : context.others) {
             if (const auto found = context.find(other, lane)) {
                 context.adopt(lane, found->entry);
+                if (lane.is_quote()) return Verdict::keep();
                 context.remember(lane, next_state(lane, found->entry.state));
                 context.counters.flows_copied.add(1);
                 return Verdict::keep();

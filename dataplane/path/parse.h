@@ -5,8 +5,9 @@
 
 namespace shunt::dataplane {
 
-// What is neither TCP nor UDP over IP is the kernel's: ARP, ND, ICMP, VLANs, routing protocols. Packets that are
-// damaged are dropped whoever they are for.
+// What is neither TCP nor UDP over IP, nor an ICMP error that may be about such a packet, is the kernel's: ARP, ND,
+// echo, routing protocols. Up to two VLAN tags, IPv4 options and eight IPv6 extension headers are read over. Packets
+// that are damaged are dropped whoever they are for.
 Verdict parse(Lane& lane) noexcept;
 
 struct Parse {

@@ -7,6 +7,8 @@
 namespace shunt::dataplane {
 namespace {
 
+static_assert(RTE_PKTMBUF_HEADROOM >= packet_headroom);
+
 bool is_flagged(std::uint64_t flags) noexcept {
     return (flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_BAD ||
            (flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_BAD;
@@ -47,6 +49,18 @@ std::size_t DpdkPort::transmit(std::span<Lane* const> lanes) noexcept {
         ++count;
     }
     return rte_eth_tx_burst(device_, queue_, mbufs, count);
+}
+
+bool DpdkPort::make(Lane& lane, std::uint32_t length) noexcept {
+    rte_mbuf* mbuf = rte_pktmbuf_alloc(pool_);
+    if (mbuf == nullptr) return false;
+    if (length > rte_pktmbuf_tailroom(mbuf)) {
+        rte_pktmbuf_free(mbuf);
+        return false;
+    }
+    lane.bytes = rte_pktmbuf_mtod(mbuf, std::byte*);
+    lane.buffer = mbuf;
+    return true;
 }
 
 void DpdkPort::drop(Lane& lane) noexcept { rte_pktmbuf_free(mbuf_of(lane)); }

@@ -9,12 +9,15 @@
 #include "dataplane/ports/port.h"
 #include "src/net/address.h"
 
+struct rte_mempool;
+
 namespace shunt::dataplane {
 
 class DpdkPort {
   public:
-    DpdkPort(std::uint16_t device, std::uint16_t queue, const MacAddress& mac) noexcept
-        : device_(device), queue_(queue), mac_(mac) {}
+    // `pool` is what it makes packets from.
+    DpdkPort(std::uint16_t device, std::uint16_t queue, const MacAddress& mac, rte_mempool* pool) noexcept
+        : device_(device), queue_(queue), mac_(mac), pool_(pool) {}
 
     void receive(Batch& batch) noexcept;
     // Lanes may come from any device, and their bytes may have moved within the buffer.
@@ -22,12 +25,14 @@ class DpdkPort {
     // No way back to the kernel yet.
     bool punt(Lane&) noexcept { return false; }
     void drop(Lane& lane) noexcept;
+    bool make(Lane& lane, std::uint32_t length) noexcept;
     MacAddress mac() const noexcept { return mac_; }
 
   private:
     std::uint16_t device_;
     std::uint16_t queue_;
     MacAddress mac_;
+    rte_mempool* pool_;
 };
 
 static_assert(Port<DpdkPort>);

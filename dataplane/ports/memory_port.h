@@ -14,7 +14,7 @@
 namespace shunt::dataplane {
 
 struct MemoryBuffer {
-    static constexpr std::size_t headroom = 128;
+    static constexpr std::size_t headroom = packet_headroom;
     static constexpr std::size_t capacity = 10'240;
 
     std::array<std::byte, headroom + capacity> storage;
@@ -109,6 +109,13 @@ class MemoryPort {
     bool punt(Lane& lane) noexcept {
         if (!punt_allowed_) return false;
         punted_.push_back(buffer_of(lane));
+        return true;
+    }
+    bool make(Lane& lane, std::uint32_t length) noexcept {
+        MemoryBuffer* buffer = length <= MemoryBuffer::capacity ? pool_.take() : nullptr;
+        if (buffer == nullptr) return false;
+        lane.bytes = buffer->storage.data() + MemoryBuffer::headroom;
+        lane.buffer = buffer;
         return true;
     }
     void drop(Lane& lane) noexcept { pool_.give_back(static_cast<MemoryBuffer*>(lane.buffer)); }

@@ -11,10 +11,14 @@
 
 namespace shunt::dataplane {
 
+// What steps may put before a packet: a port leaves at least as much.
+constexpr std::uint32_t packet_headroom = 128;
+
 // clang-format 14 does not know requirements.
 // clang-format off
 template <class P>
-concept Port = requires(P& port, const P& readable, Batch& batch, std::span<Lane* const> lanes, Lane& lane) {
+concept Port = requires(P& port, const P& readable, Batch& batch, std::span<Lane* const> lanes, Lane& lane,
+                        std::uint32_t length) {
     // Adds up to batch.room() lanes: bytes, length and the flags of the port.
     { port.receive(batch) } noexcept -> std::same_as<void>;
     // Sends in order; returns how many it took. The others still belong to the caller.
@@ -23,6 +27,9 @@ concept Port = requires(P& port, const P& readable, Batch& batch, std::span<Lane
     { port.punt(lane) } noexcept -> std::same_as<bool>;
     // Frees the packet.
     { port.drop(lane) } noexcept -> std::same_as<void>;
+    // Gives the lane a buffer of its own for a packet of `length` bytes, with headroom before it, and sets `bytes`. False:
+    // there is none.
+    { port.make(lane, length) } noexcept -> std::same_as<bool>;
     // Source of the frames it sends.
     { readable.mac() } noexcept -> std::same_as<MacAddress>;
 };

@@ -53,18 +53,19 @@ class ChecksumDelta {
         sum_ += new_word.raw;
     }
     constexpr void replace(const IpAddress& old_address, const IpAddress& new_address) noexcept {
-        add_complement(old_address.high_word());
-        add_complement(old_address.low_word());
-        add(new_address.high_word());
-        add(new_address.low_word());
+        add_word(~old_address.high_word());
+        add_word(~old_address.low_word());
+        add_word(new_address.high_word());
+        add_word(new_address.low_word());
     }
+    // What changed elsewhere under the same checksum.
+    constexpr void add(const ChecksumDelta& other) noexcept { sum_ += other.sum_; }
     constexpr std::uint16_t apply(std::uint16_t checksum) const noexcept {
         return static_cast<std::uint16_t>(~fold_sum(sum_ + static_cast<std::uint16_t>(~checksum)));
     }
 
   private:
-    constexpr void add(std::uint64_t word) noexcept { sum_ += (word >> 32) + (word & 0xffffffffU); }
-    constexpr void add_complement(std::uint64_t word) noexcept { add(~word); }
+    constexpr void add_word(std::uint64_t word) noexcept { sum_ += (word >> 32) + (word & 0xffffffffU); }
 
     std::uint64_t sum_{};
 };

@@ -384,6 +384,7 @@ struct alignas(cache_line_bytes) StateHeader {
     std::atomic<std::uint32_t> pid;
     std::atomic<std::uint32_t> ready;
     std::atomic<std::uint32_t> port_count;
+    Counter path_mtus_lowered;  // 0: nobody needs to look
 };
 
 // Written by worker i alone.
@@ -462,7 +463,7 @@ struct NeighbourSlot {
     std::atomic<std::uint64_t> used;
 };
 // What a too-big error said about the way to a tunnel's far end (RFC 1191 section 6.3, RFC 8201 section 4). `word` is
-// cleared first and stored last: valid (bit 63) | MTU << 24 | the tick at which it is forgotten.
+// cleared first and stored last: valid (bit 63) | MTU << 24 | the tick (24 bits) when it was learnt.
 struct PathMtuSlot {
     std::atomic<std::uint64_t> high;
     std::atomic<std::uint64_t> low;

@@ -19,14 +19,14 @@ T must(const Optional& value, const std::string& text) {
 }
 
 // Backends are neighbours; clients are behind a gateway.
-std::vector<config::NextHop> next_hops(const std::vector<config::Service>& services) {
+std::vector<config::NextHop> next_hops(const std::vector<config::Service>& services, std::uint16_t mtu) {
     std::map<IpAddress, config::NextHop> hops;
     for (const auto& [address, prefix] : {std::pair{"198.18.1.1", "0.0.0.0/0"}, std::pair{"2001:db8:1::1", "::/0"}}) {
         const auto gateway = must<IpAddress>(IpAddress::parse(address), address);
-        hops[gateway] = {gateway, {*Prefix::parse(prefix)}, gateway_mac, "lan0", 1500};
+        hops[gateway] = {gateway, {*Prefix::parse(prefix)}, gateway_mac, "lan0", mtu};
     }
     for (const auto& service : services) {
-        for (const auto& b : service.backends) hops[b.address] = {b.address, {}, backend_mac(b.address), "lan0", 1500};
+        for (const auto& b : service.backends) hops[b.address] = {b.address, {}, backend_mac(b.address), "lan0", mtu};
     }
     std::vector<config::NextHop> result;
     for (const auto& [address, hop] : hops) result.push_back(hop);
@@ -60,7 +60,7 @@ config::Service make_service(const std::string& name, std::vector<std::string> v
 }
 
 Instance::Instance(std::vector<config::Service> services, std::uint16_t workers, std::uint64_t buckets_per_worker)
-    : regions_({workers, shm::max_handles, shm::max_services, 0, buckets_per_worker}, flow_seed) {
+    : regions_({workers, shm::max_handles, shm::max_services, 0, buckets_per_worker}, flow_seed), hand_over_(workers) {
     config::Port lan;
     lan.name = "lan0";
     state_.dataplane.ports.push_back(lan);
@@ -72,7 +72,8 @@ Instance::Instance(std::vector<config::Service> services, std::uint16_t workers,
     for (std::uint16_t i = 0; i < workers; ++i) {
         ports_.push_back(std::make_unique<dataplane::MemoryPort>(pool_, port_mac));
         workers_.push_back(std::make_unique<Worker>(regions_.tables_region(), state(), WorkerIndex(i),
-                                                    std::vector{ports_.back().get()}, clock));
+                                                    std::vector{ports_.back().get()}, clock,
+                                                    hand_over_));
     }
     publish();
 }
@@ -94,7 +95,7 @@ std::vector<std::vector<shm::Verdict>> Instance::verdict_rows() const {
 }
 
 void Instance::publish() {
-    state_.next_hops = next_hops(state_.services);
+    state_.next_hops = next_hops(state_.services, mtu_);
     const auto rows = verdict_rows();
     const auto image = compiler_.compile(
         {.state = state_, .verdicts = rows, .network = network_, .site_seed = site_seed, .now = clock.now()});
@@ -128,13 +129,12 @@ std::string Instance::fate(const Bytes& packet, std::size_t worker, Bytes* sent)
         before[static_cast<std::size_t>(text.reason)] = drops(text.reason, worker);
     const Output output = burst({packet}, worker);
     if (sent != nullptr && !output.sent.empty()) *sent = output.sent.front();
-    if (!output.sent.empty()) return "forwarded";
-    if (!output.punted.empty()) return "punted";
-    for (const auto& text : shm::drop_reasons) {
+    for (const auto& text : shm::drop_reasons) {  // first: the sender may have been told
         if (drops(text.reason, worker) == before[static_cast<std::size_t>(text.reason)] + 1)
             return std::string(text.name);
     }
-    return "lost";
+    if (!output.sent.empty()) return "forwarded";
+    return output.punted.empty() ? "waiting" : "punted";
 }
 
 std::uint64_t Instance::drops(shm::DropReason reason, std::size_t worker) {
@@ -145,7 +145,28 @@ std::uint64_t Instance::drops(shm::DropReason reason, std::size_t worker) {
     return sum;
 }
 
+void Instance::hear_news() {
+    dataplane::PathMtus path_mtus(state().path_mtus(), state().header().path_mtus_lowered);
+    for (auto& worker : workers_) {
+        while (const auto news = worker->news().path_mtus.pop()) {
+            path_mtus.lower(news->address, news->mtu, Tick::at(clock.now()));
+        }
+    }
+}
+
+void Instance::settle() {
+    clock.advance(Duration::seconds(2));
+    for (int turn = 0; turn < 2000; ++turn) {
+        std::uint32_t busy = 0;
+        for (auto& worker : workers_) busy += worker->poll_once() + worker->waiting();
+        for (auto& port : ports_) port->clear_output();
+        if (busy == 0) return;
+    }
+    ADD_FAILURE() << "something still waits";
+}
+
 void Instance::expect_conservation() {
+    settle();
     for (std::size_t i = 0; i < workers_.size(); ++i) {
         const shm::WorkerBlock& w = state().workers()[i];
         EXPECT_EQ(w.received.read(), w.forwarded.read() + w.punted.read() + w.dropped.read());

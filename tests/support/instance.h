@@ -32,6 +32,9 @@ class Instance {
     // Publishes the services as they are now; every worker uses them afterwards.
     void publish();
     std::vector<config::Service>& services() { return state_.services; }
+    config::DesiredState& desired() { return state_; }
+    // Of every next hop; the default is 1500.
+    void set_mtu(std::uint16_t mtu) { mtu_ = mtu; }
     void set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict);
     void allow_punt(bool allowed) { punt_allowed_ = allowed; }
 
@@ -43,7 +46,8 @@ class Instance {
     Output burst(const std::vector<Bytes>& packets, std::size_t worker = 0);
     // One packet that must be forwarded.
     Seen forward(const Packet& packet, std::size_t worker = 0);
-    // What becomes of one packet: "forwarded", "punted", or the name of the drop reason. `sent` takes what came out.
+    // What becomes of one packet: "forwarded", "punted", "waiting", or the name of the drop reason. `sent` takes what came
+    // out.
     std::string fate(const Bytes& packet, std::size_t worker = 0, Bytes* sent = nullptr);
 
     ManualClock clock;
@@ -52,7 +56,11 @@ class Instance {
     std::uint64_t drops(shm::DropReason reason, std::size_t worker = 0);
     dataplane::MemoryPort& port(std::size_t worker = 0) { return *ports_[worker]; }
     const dataplane::MemoryPool& pool() const { return pool_; }
-    // received = forwarded + punted + dropped for every worker, and nothing leaked.
+    // The main thread's turn: what workers ask of it.
+    void hear_news();
+    // Lets two seconds pass, so that no fragment waits any longer; what comes out is forgotten.
+    void settle();
+    // received = forwarded + punted + dropped for every worker, and nothing leaked, once all is settled.
     void expect_conservation();
 
   private:
@@ -65,8 +73,10 @@ class Instance {
     controlplane::InProcess regions_;
     dataplane::MemoryPool pool_{256};
     std::vector<std::unique_ptr<dataplane::MemoryPort>> ports_;
+    dataplane::HandOver hand_over_;
     std::vector<std::unique_ptr<Worker>> workers_;
     bool punt_allowed_{true};
+    std::uint16_t mtu_{1500};
 };
 
 inline const MacAddress port_mac{{0x02, 0, 0, 0, 0, 0x02}};

@@ -2,6 +2,7 @@
 
 #include "dataplane/path/parse.h"
 #include "src/base/random.h"
+#include "src/net/checksum.h"
 #include "tests/support/packets.h"
 
 namespace shunt::dataplane {
@@ -34,6 +35,23 @@ void set_be16(Bytes& bytes, std::size_t offset, std::uint16_t value) {
 }
 
 constexpr std::size_t ip = 14;
+
+void fix_ipv4_checksum(Bytes& bytes) {
+    set_be16(bytes, ip + 10, 0);
+    const std::uint16_t sum = internet_checksum(bytes.data() + ip, 20);
+    std::memcpy(bytes.data() + ip + 10, &sum, 2);
+}
+
+// The frame behind tags of these types.
+Bytes tagged(Bytes frame, const std::vector<int>& types) {
+    for (auto type = types.rbegin(); type != types.rend(); ++type) {
+        Bytes tag(4);
+        set_be16(tag, 0, static_cast<std::uint16_t>(*type));
+        set_be16(tag, 2, 7);
+        frame.insert(frame.begin() + 12, tag.begin(), tag.end());
+    }
+    return frame;
+}
 
 struct V4 {
     static constexpr const char* client = "203.0.113.7:40000";
@@ -153,28 +171,136 @@ TEST(Parse, Ipv4HeaderMustBeSound) {
     EXPECT_EQ(parse_bytes(bad).verdict, Verdict::drop(DropReason::length_mismatch));
 }
 
-TEST(Parse, Ipv4FragmentsKeepTheirAddressesOnly) {
-    for (const auto fragment : {ipv4_more_fragments, std::uint16_t{185}}) {
-        auto p = packet(V4::client, V4::vip);
-        p.fragment = fragment;
-        const auto [verdict, lane] = parse_bytes(p.build());
-        EXPECT_TRUE(verdict.keeps());
-        EXPECT_EQ(lane.unsupported, DropReason::fragment_waited);
-        EXPECT_EQ(lane.tuple.destination, p.destination);
-    }
+TEST(Parse, AFirstFragmentHasPortsALaterOneHasNot) {
+    auto p = packet(V4::client, V4::vip, Protocol::udp);
+    p.payload = std::string(16, 'x');
+    p.fragment = ipv4_more_fragments;
+    const auto first = parse_bytes(p.build());
+    EXPECT_TRUE(first.verdict.keeps());
+    EXPECT_EQ(first.lane.part, Part::first);
+    EXPECT_EQ(first.lane.fragment_id, 0x4242U);
+    EXPECT_EQ(first.lane.tuple.destination_port, Be16(443));
+
+    p.fragment = 185;
+    const auto later = parse_bytes(p.build());
+    EXPECT_TRUE(later.verdict.keeps());
+    EXPECT_EQ(later.lane.part, Part::later);
+    EXPECT_EQ(later.lane.tuple.destination, p.destination);
+    EXPECT_EQ(later.lane.tuple.destination_port, Be16{});
+
+    p.fragment = 0;
+    EXPECT_EQ(parse_bytes(p.build()).lane.part, Part::whole);
 }
 
-TEST(Parse, Ipv6ExtensionsAndFragmentsKeepTheirAddressesOnly) {
-    Bytes bytes = packet(V6::client, V6::vip).build();
-    bytes[ip + 6] = std::byte{44};
-    EXPECT_EQ(parse_bytes(bytes).lane.unsupported, DropReason::fragment_waited);
-    for (const int header : {0, 43, 51, 60, 135}) {
-        bytes[ip + 6] = static_cast<std::byte>(header);
-        const auto [verdict, lane] = parse_bytes(bytes);
-        EXPECT_TRUE(verdict.keeps());
-        EXPECT_EQ(lane.unsupported, DropReason::extension_chain);
+struct Fragment {
+    Protocol protocol;
+    std::uint16_t word;  // flags and offset
+    std::size_t payload;
+    Verdict expected;
+};
+
+TEST(Parse, AFragmentMustFitItsDatagram) {
+    const Verdict invalid = Verdict::drop(DropReason::fragment_invalid);
+    const Fragment cases[] = {
+        {Protocol::udp, ipv4_more_fragments | 3, 16, Verdict::keep()},
+        {Protocol::udp, ipv4_more_fragments | 3, 15, invalid},  // not the last, and no whole units
+        {Protocol::udp, 3, 15, Verdict::keep()},
+        {Protocol::udp, 1, 16, Verdict::keep()},
+        {Protocol::tcp, 1, 16, invalid},  // inside the transport header
+        {Protocol::tcp, 2, 16, invalid},
+        {Protocol::tcp, 3, 16, Verdict::keep()},
+        {Protocol::udp, 0x1fff, 0, invalid},          // 65528 and 8 more
+        {Protocol::udp, 0x1ffe, 8, invalid},          // 65520 and 16 more
+        {Protocol::udp, 0x1ffd, 8, Verdict::keep()},  // 65512 and 16 more
+    };
+    for (const auto& c : cases) {
+        auto p = packet(V4::client, V4::vip, c.protocol);
+        p.fragment = c.word;
+        p.payload = std::string(c.payload, 'x');
+        EXPECT_EQ(parse_bytes(p.build()).verdict, c.expected) << c.word << ' ' << c.payload;
     }
-    bytes[ip + 6] = std::byte{59};  // no next header: not ours
+    auto tiny = packet(V4::client, V4::vip);  // 16 bytes of a TCP header
+    tiny.fragment = ipv4_more_fragments;
+    Bytes bytes = tiny.build();
+    set_be16(bytes, ip + 2, 36);
+    bytes.resize(ip + 36);
+    fix_ipv4_checksum(bytes);
+    EXPECT_EQ(parse_bytes(bytes).verdict, invalid);
+}
+
+TEST(Parse, TagsAreReadOver) {
+    for (const auto& tags : {std::vector<int>{0x8100}, {0x88a8, 0x8100}, {0x8100, 0x8100}}) {
+        const auto p = packet(V6::client, V6::vip);
+        const auto [verdict, lane] = parse_bytes(tagged(p.build(), tags));
+        EXPECT_TRUE(verdict.keeps());
+        EXPECT_EQ(lane.l3_offset, 14 + 4 * tags.size());
+        EXPECT_EQ(lane.tuple.destination_port, Be16(443));
+    }
+    const Bytes plain = packet(V4::client, V4::vip).build();
+    EXPECT_TRUE(parse_bytes(tagged(plain, {0x88a8, 0x8100, 0x8100})).verdict.punts());
+    Bytes cut = tagged(plain, {0x8100});
+    cut.resize(16);
+    EXPECT_EQ(parse_bytes(cut).verdict, Verdict::drop(DropReason::header_truncated));
+}
+
+// Behind the fixed header: each kind with its own length, then the transport header.
+Bytes with_extensions(const test::Packet& p, const std::vector<std::uint8_t>& kinds) {
+    Bytes bytes = p.build();
+    const auto transport = static_cast<std::uint8_t>(bytes[ip + 6]);
+    Bytes chain;
+    for (std::size_t i = 0; i < kinds.size(); ++i) {
+        const std::uint8_t next = i + 1 < kinds.size() ? kinds[i + 1] : transport;
+        const bool authentication = kinds[i] == 51;
+        Bytes header(kinds[i] == 44 ? 8 : authentication ? 12 : 16, std::byte{0});
+        header[0] = static_cast<std::byte>(next);
+        header[1] = std::byte{kinds[i] != 44};  // one unit more: 8 bytes, of authentication 4
+        chain.insert(chain.end(), header.begin(), header.end());
+    }
+    if (!kinds.empty()) bytes[ip + 6] = static_cast<std::byte>(kinds[0]);
+    bytes.insert(bytes.begin() + ip + 40, chain.begin(), chain.end());
+    set_be16(bytes, ip + 4, static_cast<std::uint16_t>(bytes.size() - ip - 40));
+    return bytes;
+}
+
+TEST(Parse, ExtensionsAreWalkedUpToABound) {
+    const auto p = packet(V6::client, V6::vip);
+    for (const auto& kinds :
+         {std::vector<std::uint8_t>{0}, {43}, {51}, {60}, {0, 43, 60}, {44}, {0, 60, 43, 51, 60, 135, 139, 140}}) {
+        const auto [verdict, lane] = parse_bytes(with_extensions(p, kinds));
+        EXPECT_TRUE(verdict.keeps());
+        EXPECT_EQ(lane.unsupported, DropReason::not_dropped);
+        EXPECT_EQ(lane.part, Part::whole);  // a fragment header of a whole packet: RFC 6946
+        EXPECT_EQ(lane.tuple.destination_port, Be16(443)) << kinds.size();
+    }
+    const auto [verdict, lane] = parse_bytes(with_extensions(p, std::vector<std::uint8_t>(9, 60)));
+    EXPECT_TRUE(verdict.keeps());
+    EXPECT_EQ(lane.unsupported, DropReason::extension_chain);
+    Bytes none = p.build();
+    none[ip + 6] = std::byte{59};  // no next header: not ours
+    EXPECT_TRUE(parse_bytes(none).verdict.punts());
+    Bytes cut = with_extensions(p, {60});
+    cut[ip + 41] = std::byte{200};
+    EXPECT_EQ(parse_bytes(cut).verdict, Verdict::drop(DropReason::header_truncated));
+}
+
+TEST(Parse, Ipv6FragmentsAreKnownByTheirHeader) {
+    auto p = packet(V6::client, V6::vip, Protocol::udp);
+    p.payload = std::string(16, 'x');
+    Bytes bytes = with_extensions(p, {44});
+    set_be16(bytes, ip + 42, 1);
+    set_be16(bytes, ip + 46, 0x1234);
+    const auto first = parse_bytes(bytes);
+    EXPECT_TRUE(first.verdict.keeps());
+    EXPECT_EQ(first.lane.part, Part::first);
+    EXPECT_EQ(first.lane.fragment_id, 0x1234U);
+    EXPECT_EQ(first.lane.tuple.source_port, Be16(40000));
+    set_be16(bytes, ip + 42, 24 << 3);
+    const auto later = parse_bytes(bytes);
+    EXPECT_TRUE(later.verdict.keeps());
+    EXPECT_EQ(later.lane.part, Part::later);
+    bytes[ip + 40] = std::byte{60};  // what its extensions lead to, the first one says
+    EXPECT_TRUE(parse_bytes(bytes).verdict.keeps());
+    bytes[ip + 40] = std::byte{50};
     EXPECT_TRUE(parse_bytes(bytes).verdict.punts());
 }
 
@@ -189,7 +315,7 @@ TEST(Parse, Ipv6HeaderMustBeSound) {
 }
 
 TEST(Parse, WhatIsNotIpIsTheKernels) {
-    for (const int type : {0x0806, 0x8100, 0x88a8, 0x88cc}) {
+    for (const int type : {0x0806, 0x88cc, 0x8847}) {
         Bytes bytes = packet(V4::client, V4::vip).build();
         set_be16(bytes, 12, static_cast<std::uint16_t>(type));
         EXPECT_TRUE(parse_bytes(bytes).verdict.punts()) << type;

@@ -322,23 +322,6 @@ TYPED_TEST(WorkerOf, WhenTheTableIsFullFlowsGoByTheTable) {
     EXPECT_EQ(own.state().workers()[0].flows_evicted.read(), 0U);
 }
 
-TEST(Worker, FragmentsAndExtensionsOfAServiceAreNamed) {
-    Instance instance{web(V4::vip, V4::backends())};
-    Packet p = packet(V4::client(1), V4::vip);
-    p.fragment = ipv4_more_fragments;
-    EXPECT_EQ(instance.fate(p.build()), "fragment_waited");
-    p.destination = *IpAddress::parse("198.18.9.9");
-    EXPECT_EQ(instance.fate(p.build()), "punted");
-    Packet reply = packet(V4::backends()[0], V4::client(1));
-    reply.fragment = 100;
-    EXPECT_EQ(instance.fate(reply.build()), "fragment_waited");
-
-    Instance six{web(V6::vip, V6::backends())};
-    Bytes extended = packet(V6::client(1), V6::vip).build();
-    extended[20] = std::byte{60};
-    EXPECT_EQ(six.fate(extended), "extension_chain");
-}
-
 TEST(Worker, SourcesThatCannotBeAreDropped) {
     Instance four{web(V4::vip, V4::backends())};
     for (const char* source : {"224.0.0.1", "127.0.0.1", "0.0.0.0", "255.255.255.255"}) {

@@ -1,0 +1,69 @@
+// Fragments find their datagram before anything else is asked: the first one goes through all steps, and what they
+// decide is the fate of the others. All fragments of a datagram meet on one worker, wherever the port's hash put them;
+// DESIGN section 4 calls it their home.
+#pragma once
+
+#include "dataplane/hand_over.h"
+#include "dataplane/path/batch.h"
+#include "dataplane/tables/fragments.h"
+#include "src/shm/tables.h"
+
+namespace shunt::dataplane {
+
+struct GatherFragments {
+    const shm::Tables& tables;
+    const HashSeed& seed;
+    Fragments& fragments;
+    HandOver& hand_over;
+    WorkerIndex worker;
+    Instant now;
+
+    void prefetch(Lane&) noexcept {}
+
+    Verdict apply(Lane& lane) noexcept {
+        if (lane.part == Part::whole) return Verdict::keep();
+        if (!may_be_ours(lane)) return Verdict::punt();
+        const DatagramKey key = DatagramKey::of(lane);
+        const WorkerIndex home(static_cast<std::uint16_t>(scale_hash(key.hash(seed), hand_over.workers())));
+        if (home != worker) {
+            const bool taken = hand_over.push(worker, home, Parcel::of(lane));
+            return taken ? Verdict::gone() : Verdict::drop(shm::DropReason::fragment_hand_over);
+        }
+        return lane.part == Part::first ? Verdict::keep() : follow(lane, key);
+    }
+
+  private:
+    // Without ports only the addresses can say.
+    bool may_be_ours(const Lane& lane) const noexcept {
+        const FiveTuple& t = lane.tuple;
+        if (tables.listener_map.find(t.destination, shm::any_port, shm::any_protocol) != 0) return true;
+        return !tables.is_local(t.destination) &&
+               tables.source_map.find(t.source, shm::any_port, shm::any_protocol) != 0;
+    }
+
+    Verdict follow(Lane& lane, const DatagramKey& key) noexcept {
+        const Fate* fate = fragments.find(key, now);
+        if (fate == nullptr && lane.waited) return Verdict::drop(shm::DropReason::fragment_waited);
+        if (fate == nullptr) {
+            const bool waits = fragments.wait(key, Parcel::of(lane), now);
+            return waits ? Verdict::gone() : Verdict::drop(shm::DropReason::fragment_table_full);
+        }
+        fate->give_to(lane);
+        if (!fate->verdict.keeps()) return fate->verdict;
+        // Its backend may have gone since.
+        const bool there = tables.backend(fate->handle).status != shm::BackendStatus::absent &&
+                           tables.listeners[fate->listener.value].in_use;
+        return there ? Verdict::keep() : Verdict::drop(shm::DropReason::no_backend);
+    }
+};
+
+// After the backend is chosen: what was decided for first fragments, whether they stayed or left.
+inline void decide_fragments(Batch& batch, Fragments& fragments, Instant now) noexcept {
+    batch.for_each([&](const Lane& lane) {
+        if (lane.part == Part::first && !lane.verdict.is_gone()) {
+            fragments.decide(DatagramKey::of(lane), Fate::of(lane), now);
+        }
+    });
+}
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,107 @@
+#include "dataplane/tables/fragments.h"
+
+#include <utility>
+
+namespace shunt::dataplane {
+
+Fragments::Fragments(const HashSeed& seed)
+    : seed_(seed),
+      datagrams_(std::make_unique<Datagram[]>(buckets * ways)),
+      room_(std::make_unique<Waiting[]>(waiting_room + 1)),
+      free_(1) {
+    for (std::uint32_t i = 1; i < waiting_room; ++i) room_[i].next = static_cast<Place>(i + 1);
+}
+
+std::span<Fragments::Datagram> Fragments::bucket(const DatagramKey& key) noexcept {
+    return {&datagrams_[key.hash(seed_) % buckets * ways], ways};
+}
+
+Fragments::Datagram* Fragments::known(const DatagramKey& key, Instant now) noexcept {
+    for (Datagram& datagram : bucket(key)) {
+        if (datagram.state != Datagram::State::unused && datagram.until > now && datagram.key == key) return &datagram;
+    }
+    return nullptr;
+}
+
+// An unused place, or that of a datagram whose time is over, or the one that was decided longest ago. Those that wait
+// are not pushed out: a flood of later fragments must not take the place of what still can be whole.
+Fragments::Datagram* Fragments::place_for(const DatagramKey& key, Instant now) noexcept {
+    Datagram* best = nullptr;
+    for (Datagram& datagram : bucket(key)) {
+        const bool over = datagram.state == Datagram::State::unused || datagram.until <= now;
+        if (!over && datagram.state == Datagram::State::waiting) continue;
+        if (best == nullptr || datagram.until < best->until) best = &datagram;
+        if (over) {
+            best = &datagram;
+            break;
+        }
+    }
+    if (best == nullptr) return nullptr;
+    let_go(*best);
+    *best = {.key = key};
+    return best;
+}
+
+const Fate* Fragments::find(const DatagramKey& key, Instant now) noexcept {
+    Datagram* datagram = known(key, now);
+    if (datagram == nullptr || datagram->state != Datagram::State::decided) return nullptr;
+    datagram->until = now + memory;
+    return &datagram->fate;
+}
+
+bool Fragments::wait(const DatagramKey& key, const Parcel& parcel, Instant now) noexcept {
+    if (free_ == 0) return false;
+    Datagram* datagram = known(key, now);
+    if (datagram == nullptr) {
+        datagram = place_for(key, now);
+        if (datagram == nullptr) return false;
+        datagram->state = Datagram::State::waiting;
+        datagram->until = now + longest_wait;
+    }
+    const Place place = std::exchange(free_, room_[free_].next);
+    room_[place] = {parcel, 0};
+    (datagram->first == 0 ? datagram->first : room_[datagram->last].next) = place;
+    datagram->last = place;
+    ++waiting_;
+    return true;
+}
+
+void Fragments::decide(const DatagramKey& key, const Fate& fate, Instant now) noexcept {
+    Datagram* datagram = known(key, now);
+    if (datagram == nullptr) datagram = place_for(key, now);
+    if (datagram == nullptr) return;
+    let_go(*datagram);
+    datagram->state = Datagram::State::decided;
+    datagram->fate = fate;
+    datagram->until = now + memory;
+}
+
+// Those that wait for this datagram can be taken, in their order.
+void Fragments::let_go(Datagram& datagram) noexcept {
+    if (datagram.first == 0) return;
+    (ready_first_ == 0 ? ready_first_ : room_[ready_last_].next) = datagram.first;
+    ready_last_ = datagram.last;
+    datagram.first = datagram.last = 0;
+}
+
+void Fragments::expire_some(Instant now) noexcept {
+    for (std::uint32_t i = 0; i < looked_at_per_take; ++i) {
+        Datagram& datagram = datagrams_[hand_++ % (buckets * ways)];
+        if (datagram.state != Datagram::State::waiting || datagram.until > now) continue;
+        let_go(datagram);
+        datagram.state = Datagram::State::unused;
+    }
+}
+
+std::optional<Parcel> Fragments::take(Instant now) noexcept {
+    if (waiting_ == 0) return std::nullopt;
+    if (ready_first_ == 0) expire_some(now);
+    if (ready_first_ == 0) return std::nullopt;
+    const Place place = std::exchange(ready_first_, room_[ready_first_].next);
+    const Parcel parcel = room_[place].parcel;
+    room_[place].next = std::exchange(free_, place);
+    --waiting_;
+    return parcel;
+}
+
+}  // namespace shunt::dataplane
