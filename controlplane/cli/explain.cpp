@@ -112,7 +112,8 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
     answer.lane.tuple = tuple;
     answer.lane.family = tuple.source.family();
     answer.lane.tcp_flags = tcp_ack;  // as a packet of a connection that may exist already
-    answer.verdict = FindService{tables, flow_seed}.apply(answer.lane);
+    const auto news = std::make_unique<News>();  // nobody listens
+    answer.verdict = FindService{tables, flow_seed, *news}.apply(answer.lane);
     for (std::uint16_t i = 0; i < flows.size() && answer.verdict.keeps(); ++i) {
         if (context.find(flows[i], answer.lane)) answer.worker = answer.worker.value_or(i);
     }

@@ -54,7 +54,7 @@ Replay::Replay(const config::DesiredState& state, Files files)
         ports.push_back(ports_.back().get());
     }
     worker_ = std::make_unique<Worker<CapturePort, ManualClock>>(regions_.tables_region(), regions_.state(),
-                                                                 WorkerIndex(0), ports, clock_);
+                                                                 WorkerIndex(0), ports, clock_, hand_over_);
 }
 
 Status Replay::publish(const config::DesiredState& state, const std::vector<IpAddress>& down,
@@ -106,6 +106,10 @@ CapturePort* Replay::port_of(std::span<const std::byte> packet) noexcept {
 void Replay::wait(Duration step) {
     clock_.advance(step);
     worker_->poll_once();
+    PathMtus path_mtus(regions_.state().path_mtus(), regions_.state().header().path_mtus_lowered);
+    while (const auto news = worker_->news().path_mtus.pop()) {
+        path_mtus.lower(news->address, news->mtu, Tick::at(clock_.now()));
+    }
 }
 
 }  // namespace shunt::cli

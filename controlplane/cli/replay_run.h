@@ -47,6 +47,7 @@ class Replay {
     dataplane::MemoryPool pool_;
     std::vector<std::unique_ptr<dataplane::CapturePort>> ports_{};
     controlplane::InProcess regions_;
+    dataplane::HandOver hand_over_{1};
     std::unique_ptr<dataplane::Worker<dataplane::CapturePort, ManualClock>> worker_{};
 };
 

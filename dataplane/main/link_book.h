@@ -9,7 +9,6 @@
 #include <span>
 #include <vector>
 
-#include "dataplane/neighbour_requests.h"
 #include "dataplane/neighbours/neighbour.h"
 #include "dataplane/tables/link_addresses.h"
 #include "src/shm/layout.h"

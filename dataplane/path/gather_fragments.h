@@ -42,7 +42,7 @@ struct GatherFragments {
     }
 
     Verdict follow(Lane& lane, const DatagramKey& key) noexcept {
-        const Fate* fate = fragments.find(key, now);
+        const DatagramFate* fate = fragments.find(key, now);
         if (fate == nullptr && lane.waited) return Verdict::drop(shm::DropReason::fragment_waited);
         if (fate == nullptr) {
             const bool waits = fragments.wait(key, Parcel::of(lane), now);
@@ -61,7 +61,7 @@ struct GatherFragments {
 inline void decide_fragments(Batch& batch, Fragments& fragments, Instant now) noexcept {
     batch.for_each([&](const Lane& lane) {
         if (lane.part == Part::first && !lane.verdict.is_gone()) {
-            fragments.decide(DatagramKey::of(lane), Fate::of(lane), now);
+            fragments.decide(DatagramKey::of(lane), DatagramFate::of(lane), now);
         }
     });
 }

@@ -42,7 +42,7 @@ Fragments::Datagram* Fragments::place_for(const DatagramKey& key, Instant now) n
     return best;
 }
 
-const Fate* Fragments::find(const DatagramKey& key, Instant now) noexcept {
+const DatagramFate* Fragments::find(const DatagramKey& key, Instant now) noexcept {
     Datagram* datagram = known(key, now);
     if (datagram == nullptr || datagram->state != Datagram::State::decided) return nullptr;
     datagram->until = now + memory;
@@ -55,8 +55,7 @@ bool Fragments::wait(const DatagramKey& key, const Parcel& parcel, Instant now) 
     if (datagram == nullptr) {
         datagram = place_for(key, now);
         if (datagram == nullptr) return false;
-        datagram->state = Datagram::State::waiting;
-        datagram->until = now + longest_wait;
+        await_first(*datagram, now);
     }
     const Place place = std::exchange(free_, room_[free_].next);
     room_[place] = {parcel, 0};
@@ -66,7 +65,7 @@ bool Fragments::wait(const DatagramKey& key, const Parcel& parcel, Instant now) 
     return true;
 }
 
-void Fragments::decide(const DatagramKey& key, const Fate& fate, Instant now) noexcept {
+void Fragments::decide(const DatagramKey& key, const DatagramFate& fate, Instant now) noexcept {
     Datagram* datagram = known(key, now);
     if (datagram == nullptr) datagram = place_for(key, now);
     if (datagram == nullptr) return;
@@ -76,26 +75,26 @@ void Fragments::decide(const DatagramKey& key, const Fate& fate, Instant now) no
     datagram->until = now + memory;
 }
 
-// Those that wait for this datagram can be taken, in their order.
-void Fragments::let_go(Datagram& datagram) noexcept {
-    if (datagram.first == 0) return;
-    (ready_first_ == 0 ? ready_first_ : room_[ready_last_].next) = datagram.first;
-    ready_last_ = datagram.last;
-    datagram.first = datagram.last = 0;
+void Fragments::await_first(Datagram& datagram, Instant now) noexcept {
+    datagram.state = Datagram::State::waiting;
+    datagram.until = now + longest_wait;
+    datagram.older = std::exchange(youngest_, &datagram);
+    (datagram.older == nullptr ? oldest_ : datagram.older->younger) = &datagram;
 }
 
-void Fragments::expire_some(Instant now) noexcept {
-    for (std::uint32_t i = 0; i < looked_at_per_take; ++i) {
-        Datagram& datagram = datagrams_[hand_++ % (buckets * ways)];
-        if (datagram.state != Datagram::State::waiting || datagram.until > now) continue;
-        let_go(datagram);
-        datagram.state = Datagram::State::unused;
-    }
+// Those that wait for this datagram can be taken, in their order.
+void Fragments::let_go(Datagram& datagram) noexcept {
+    if (datagram.state != Datagram::State::waiting) return;
+    (datagram.older == nullptr ? oldest_ : datagram.older->younger) = datagram.younger;
+    (datagram.younger == nullptr ? youngest_ : datagram.younger->older) = datagram.older;
+    (ready_first_ == 0 ? ready_first_ : room_[ready_last_].next) = datagram.first;
+    ready_last_ = datagram.last;
+    datagram = {.key = datagram.key};
 }
 
 std::optional<Parcel> Fragments::take(Instant now) noexcept {
     if (waiting_ == 0) return std::nullopt;
-    if (ready_first_ == 0) expire_some(now);
+    while (oldest_ != nullptr && oldest_->until <= now) let_go(*oldest_);
     if (ready_first_ == 0) return std::nullopt;
     const Place place = std::exchange(ready_first_, room_[ready_first_].next);
     const Parcel parcel = room_[place].parcel;

@@ -54,7 +54,7 @@ struct DatagramKey {
 };
 
 // What was decided for a first fragment, as far as the others need it.
-struct Fate {
+struct DatagramFate {
     Verdict verdict{Verdict::keep()};
     Direction direction{};
     ServiceIndex service{};
@@ -63,7 +63,7 @@ struct Fate {
     shm::Handle handle{};
     std::uint64_t bucket_hash{};
 
-    static Fate of(const Lane& lane) noexcept {
+    static DatagramFate of(const Lane& lane) noexcept {
         return {lane.verdict, lane.direction, lane.service, lane.listener, lane.source, lane.handle, lane.bucket_hash};
     }
     void give_to(Lane& lane) const noexcept {
@@ -85,12 +85,12 @@ class Fragments {
     explicit Fragments(const HashSeed& seed);
 
     // What was decided for the datagram; nothing if its first fragment has not been here.
-    const Fate* find(const DatagramKey& key, Instant now) noexcept;
+    const DatagramFate* find(const DatagramKey& key, Instant now) noexcept;
     // The fragment waits, with its buffer. False: no room, the buffer is still the caller's.
     bool wait(const DatagramKey& key, const Parcel& parcel, Instant now) noexcept;
     // The first fragment was decided; those that waited for it can be taken. Without room for another datagram nothing
     // is remembered.
-    void decide(const DatagramKey& key, const Fate& fate, Instant now) noexcept;
+    void decide(const DatagramKey& key, const DatagramFate& fate, Instant now) noexcept;
     // A fragment whose wait is over: decided now, or waited for too long.
     std::optional<Parcel> take(Instant now) noexcept;
     std::uint32_t waiting() const noexcept { return waiting_; }
@@ -104,21 +104,22 @@ class Fragments {
     struct Datagram {
         enum class State : std::uint8_t { unused, waiting, decided };
         DatagramKey key{};
-        Fate fate{};
+        DatagramFate fate{};
         Instant until{};
         Place first{};  // those that wait, in order of arrival
         Place last{};
         State state{State::unused};
+        Datagram* older{};  // among those whose first fragment is awaited
+        Datagram* younger{};
     };
     static constexpr std::uint32_t ways = 4;
     static constexpr std::uint32_t buckets = 1024;
-    static constexpr std::uint32_t looked_at_per_take = 8;
 
     std::span<Datagram> bucket(const DatagramKey& key) noexcept;
     Datagram* known(const DatagramKey& key, Instant now) noexcept;
     Datagram* place_for(const DatagramKey& key, Instant now) noexcept;
+    void await_first(Datagram& datagram, Instant now) noexcept;
     void let_go(Datagram& datagram) noexcept;
-    void expire_some(Instant now) noexcept;
 
     HashSeed seed_;
     std::unique_ptr<Datagram[]> datagrams_;
@@ -127,7 +128,8 @@ class Fragments {
     Place ready_first_{};
     Place ready_last_{};
     std::uint32_t waiting_{};  // ready ones included
-    std::uint32_t hand_{};     // of the clock that looks for waits that are over
+    Datagram* oldest_{};       // all wait equally long: the oldest is the next whose wait is over
+    Datagram* youngest_{};
 };
 
 }  // namespace shunt::dataplane
