@@ -89,6 +89,13 @@ std::optional<Prefix> Prefix::parse(std::string_view text) noexcept {
     return Prefix{*address, *length};
 }
 
+Prefix Prefix::around(const IpAddress& address, std::uint8_t length) noexcept {
+    IpAddress::Bytes bytes = address.bytes();
+    const unsigned kept = length + (address.is_v4() ? 96U : 0U);
+    for (unsigned bit = kept; bit < 128; ++bit) bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> bit % 8));
+    return {IpAddress::v6(bytes), length};
+}
+
 bool Prefix::contains(const IpAddress& other) const noexcept {
     if (other.family() != address.family()) return false;
     const IpAddress::Bytes a = address.bytes();

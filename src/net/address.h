@@ -105,6 +105,8 @@ struct Prefix {
     std::uint8_t length{};
 
     static std::optional<Prefix> parse(std::string_view text) noexcept;
+    // The one of this length that holds the address: no bits beyond the length.
+    static Prefix around(const IpAddress& address, std::uint8_t length) noexcept;
     bool contains(const IpAddress& address) const noexcept;
     std::string text() const;
     friend constexpr bool operator==(const Prefix&, const Prefix&) noexcept = default;

@@ -23,7 +23,8 @@ struct ForwardingModeTraits {
     bool needs_dscp{};         // the service's number, by which the backend knows the VIP
     bool needs_inner_frame{};  // a network identifier (VNI) and the link address inside
     bool takes_key{};
-    std::uint16_t tunnel_port{};  // UDP port unless the service gives another; 0: the mode has none
+    std::uint16_t tunnel_port{};    // UDP port unless the service gives another; 0: the mode has none
+    std::uint8_t tunnel_headers{};  // bytes between the outer IP header and the packet, without a key
 };
 
 inline constexpr std::array forwarding_modes{
@@ -31,13 +32,16 @@ inline constexpr std::array forwarding_modes{
     ForwardingModeTraits{.mode = ForwardingMode::direct, .name = "direct"},
     ForwardingModeTraits{.mode = ForwardingMode::l3dsr, .name = "l3dsr", .needs_dscp = true},
     ForwardingModeTraits{.mode = ForwardingMode::ipip, .name = "ipip", .encapsulates = true},
-    ForwardingModeTraits{.mode = ForwardingMode::gre, .name = "gre", .encapsulates = true, .takes_key = true},
-    ForwardingModeTraits{.mode = ForwardingMode::gue, .name = "gue", .encapsulates = true, .tunnel_port = 6080},
+    ForwardingModeTraits{
+        .mode = ForwardingMode::gre, .name = "gre", .encapsulates = true, .takes_key = true, .tunnel_headers = 4},
+    ForwardingModeTraits{
+        .mode = ForwardingMode::gue, .name = "gue", .encapsulates = true, .tunnel_port = 6080, .tunnel_headers = 12},
     ForwardingModeTraits{.mode = ForwardingMode::vxlan,
                          .name = "vxlan",
                          .encapsulates = true,
                          .needs_inner_frame = true,
-                         .tunnel_port = 4789},
+                         .tunnel_port = 4789,
+                         .tunnel_headers = 30},
 };
 
 inline constexpr ForwardingModeTraits no_forwarding_mode{};
@@ -62,6 +66,13 @@ constexpr std::optional<ForwardingMode> parse_forwarding_mode(std::string_view n
 // Can a backend of one family serve a VIP of the other?
 constexpr bool can_serve(ForwardingMode mode, Family vip, Family backend) noexcept {
     return vip == backend || traits_of(mode).encapsulates;
+}
+
+// Bytes a packet grows by on its way to a backend of this family.
+constexpr std::uint32_t overhead_of(ForwardingMode mode, Family backend, bool has_key) noexcept {
+    const ForwardingModeTraits& traits = traits_of(mode);
+    if (!traits.encapsulates) return 0;
+    return (backend == Family::ipv4 ? 20U : 40U) + traits.tunnel_headers + (has_key ? 4U : 0U);
 }
 
 }  // namespace shunt
