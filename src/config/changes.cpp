@@ -60,10 +60,13 @@ class Comparison {
     void values(const std::string& key, const Tree& before, const Tree& after) {
         if (before == after) return;
         if (before.is_object() && after.is_object()) return tables(key, before, after);
-        if (before.is_array() && after.is_array()) return texts(key, before, after);
+        if (is_texts(before) && is_texts(after)) return texts(key, before, after);
         if (before.is_null()) return add(key, one_line(after));
         if (after.is_null()) return remove(key, one_line(before));
         put({ChangeKind::change, key, one_line(before), one_line(after)});
+    }
+    static bool is_texts(const Tree& value) {
+        return value.is_array() && std::ranges::all_of(value, [](const Tree& element) { return element.is_string(); });
     }
     // Lists of texts: what came and what went.
     void texts(const std::string& key, const Tree& before, const Tree& after) {

@@ -97,6 +97,11 @@ void read_next_hop(TableReader& table, NextHop& hop) {
     table.required("mac", hop.mac, as_mac);
     table.required("port", hop.port, as_name);
     table.optional("mtu", hop.mtu, between<std::uint16_t>(576, 65535));
+    std::vector<std::uint16_t> tags;
+    table.list("vlan", tags, between<std::uint16_t>(1, 4094));
+    if (tags.size() > 2)
+        table.refuse("vlan", {.message = "a frame has at most two tags", .remedy = "keep two of them"});
+    if (table.has("vlan")) hop.vlan = std::move(tags);
 }
 
 // What belongs to HTTP may stand in a check of another type only as it is by default: type can then be changed alone.
@@ -128,12 +133,18 @@ void read_check(TableReader& table, Check& check) {
     table.later({"query"});
 }
 
+void read_tunnel(TableReader& table, Tunnel& tunnel) {
+    table.optional("port", tunnel.port, between<std::uint16_t>(1, 65535));
+    table.optional("vni", tunnel.vni, between<std::uint32_t>(0, 0xffffff));
+    table.optional("key", tunnel.key, between<std::uint32_t>(0, 0xffffffff));
+    table.optional("inner_mac", tunnel.inner_mac, as_mac);
+}
+
 void read_service_keys_of_later_versions(TableReader& table) {
     Fixed fixed;
     table.optional("affinity", fixed, one_of(affinity_words, later_affinities));
     table.optional("backends_from", fixed, one_of(backends_from_words, later_backends_from));
-    table.later(
-        {"load_factor", "mss", "dscp", "tunnel", "sorry", "panic_threshold", "slow_start", "quorum", "outlier"});
+    table.later({"load_factor", "sorry", "panic_threshold", "slow_start", "quorum", "outlier"});
 }
 
 }  // namespace
@@ -154,6 +165,9 @@ void read_service(TableReader& table, Service& service) {
     table.optional("table_size", service.table_size, between<std::uint32_t>(2, shm::max_slots));
     table.optional("flows", service.flows, as_on_off);
     table.optional("direct_access", service.direct_access, as_on_off);
+    table.optional("mss", service.mss, as_mss);
+    table.optional("dscp", service.dscp, between<std::uint8_t>(1, 63));
+    table.table("tunnel", [&service](TableReader& below) { read_tunnel(below, service.tunnel); });
     table.table("timeouts", [&service](TableReader& below) { read_timeouts(below, service.timeouts); });
     table.optional("on_no_backend", service.on_no_backend, one_of(no_backend_words, later_no_backend));
     table.table("check", [&service](TableReader& below) { read_check(below, service.check.emplace()); });

@@ -6,22 +6,18 @@
 #include <unordered_map>
 
 #include "src/balance/maglev.h"
-#include "src/config/reader.h"
+#include "src/config/finder.h"
 #include "src/shm/limits.h"
 
 namespace shunt::config {
 namespace {
 
-constexpr std::size_t most_findings = 100;  // of each kind: nobody reads more
 // Index 0 means "none" in shared memory.
 constexpr std::size_t most_services = shm::max_services - 1;
 constexpr std::size_t most_listeners = shm::max_listeners - 1;
 constexpr std::size_t most_handles = shm::max_handles - 1;
 constexpr std::size_t most_next_hops = shm::max_next_hops - 1;
 constexpr std::size_t most_backends = maglev_none - 1;  // of one service
-
-std::string quoted(const std::string& text) { return "\"" + text + "\""; }
-std::string number(std::size_t n) { return std::to_string(n); }
 
 // Why nothing may be sent to or from an address; empty if it is an ordinary one.
 std::string_view oddity(const IpAddress& address) {
@@ -51,7 +47,7 @@ struct Group {
 };
 // By port (0: the backend's own) and protocol.
 using Groups = std::map<std::pair<std::uint16_t, Protocol>, Group>;
-// By family of the backend, and whether it has a port of its own.
+// By family of the backend (is it IPv4?), and whether it has a port of its own.
 using GroupsOfService = std::array<std::array<Groups, 2>, 2>;
 
 // An endpoint of a backend, and who uses it.
@@ -61,44 +57,19 @@ struct Use {
     std::uint32_t backend{};
 };
 
-class Examiner {
+class Examiner : public Finder {
   public:
-    Examiner(const DesiredState& state, const Positions& positions) : state_(state), positions_(positions) {}
+    using Finder::Finder;
 
     Findings examine() {
         node();
         dataplane();
         next_hops();
         services();
-        return std::move(findings_);
+        return take();
     }
 
   private:
-    // ---- saying what was found
-    void put(std::vector<Error>& list, const Path& path, std::string message, std::string remedy) {
-        if (list.size() >= most_findings) return;
-        Error error{
-            .message = std::move(message), .remedy = std::move(remedy), .key = path.key, .pointer = path.pointer};
-        positions_.locate(error);
-        list.push_back(std::move(error));
-    }
-    void refuse(const Path& path, std::string message, std::string remedy) {
-        put(findings_.errors, path, std::move(message), std::move(remedy));
-    }
-    void warn(const Path& path, std::string message, std::string remedy) {
-        put(findings_.warnings, path, std::move(message), std::move(remedy));
-    }
-    static Path top(std::string_view key) { return Path{}.child(key); }
-    Path at(const Service& service) const {
-        const auto index = static_cast<std::size_t>(&service - state_.services.data());
-        return top("service").element(index, service.name);
-    }
-    Path at(const Service& service, const Backend& backend) const {
-        const auto index = static_cast<std::size_t>(&backend - service.backends.data());
-        return at(service).child("backend").element(index, label(backend));
-    }
-    Path at_vip(const Service& service, std::size_t index) const { return at(service).child("vip").element(index); }
-
     // ---- node and data plane
     void node() {
         for (std::size_t i = 0; i < state_.node.source.size(); ++i) {
@@ -123,9 +94,8 @@ class Examiner {
         }
         std::unordered_map<std::string, const Port*> names;
         std::unordered_map<std::string, const Port*> devices;
-        for (std::size_t i = 0; i < dataplane.ports.size(); ++i) {
-            const Port& port = dataplane.ports[i];
-            const Path here = path.child("port").element(i, port.name);
+        for (const Port& port : dataplane.ports) {
+            const Path here = at(port);
             if (!names.emplace(port.name, &port).second) {
                 refuse(here.child("name"), "two ports are named " + quoted(port.name), "rename one");
             }
@@ -157,7 +127,7 @@ class Examiner {
         std::map<Prefix, std::size_t> prefixes;
         for (std::size_t i = 0; i < state_.next_hops.size(); ++i) {
             const NextHop& hop = state_.next_hops[i];
-            const Path here = path.element(i, hop.address.text());
+            const Path here = at(hop);
             if (!is_link_local(hop.address)) ordinary(hop.address, here.child("address"));
             if (!addresses.emplace(hop.address, i).second) {
                 refuse(here.child("address"), "the next hop " + hop.address.text() + " is there twice", "remove one");
@@ -175,13 +145,11 @@ class Examiner {
         captures_have_next_hops();
     }
     void captures_have_next_hops() {
-        for (std::size_t i = 0; i < state_.dataplane.ports.size(); ++i) {
-            const Port& port = state_.dataplane.ports[i];
+        for (const Port& port : state_.dataplane.ports) {
             const auto is_on_it = [&port](const NextHop& hop) { return hop.port == port.name; };
             if (!std::holds_alternative<CapturePort>(port.kind)) continue;
             if (std::ranges::any_of(state_.next_hops, is_on_it)) continue;
-            refuse(top("dataplane").child("port").element(i, port.name),
-                   "the capture port " + quoted(port.name) + " has no next hop",
+            refuse(at(port), "the capture port " + quoted(port.name) + " has no next hop",
                    "add [[next_hop]] with address, mac and port = " + quoted(port.name));
         }
     }
@@ -204,6 +172,7 @@ class Examiner {
         if (!vips()) return;
         backends();
         endpoints();
+        examine_modes(*this);
     }
     void table_size(const Service& service) {
         if (!service.table_size) return;
@@ -284,14 +253,14 @@ class Examiner {
         }
     }
     void one_backend(const Service& service, const Backend& backend) {
-        const auto usable = [&backend](const Endpoint& vip) {
-            return vip.address.family() == backend.address.family();
+        const auto usable = [&](const Endpoint& vip) {
+            return can_serve(service.mode, vip.address.family(), backend.address.family());
         };
         if (!service.vips.empty() && std::ranges::none_of(service.vips, usable)) {
-            const std::string family = backend.address.is_v4() ? "IPv4" : "IPv6";
+            const std::string family(name_of(backend.address.family()));
             refuse(at(service, backend).child("address"),
                    "no VIP of service " + quoted(service.name) + " can use " + label(backend) + ": none is " + family,
-                   "add an " + family + " VIP, or remove the backend");
+                   "add an " + family + " VIP, use a mode that encapsulates, or remove the backend");
         }
         if (backend.weight > max_weight) {
             refuse(at(service, backend).child("weight"), "the weight " + number(backend.weight) + " is out of range",
@@ -310,21 +279,22 @@ class Examiner {
     std::vector<Use> uses(const std::vector<GroupsOfService>& groups) const;
     void endpoints();
     void used_twice(const Use& one, const Use& other);
+    void used_without_flows(const Use& one, const Use& other);
     void shared_by_vips(const std::vector<const Group*>& groups, const Endpoint& example, std::size_t count);
-
-    const DesiredState& state_;
-    const Positions& positions_;
-    Findings findings_{};
+    bool translates(const Group* group) const { return traits_of(state_.services[group->service].mode).translates; }
 };
 
 GroupsOfService groups_of(const Service& service, std::uint32_t index) {
     GroupsOfService result;
     for (std::uint32_t i = 0; i < service.vips.size(); ++i) {
         const Endpoint& vip = service.vips[i];
-        auto& [following, fixed] = result[vip.address.is_v4()];
-        for (Group* group : {&following[{vip.port.host(), vip.protocol}], &fixed[{0, vip.protocol}]}) {
-            group->service = index;
-            group->vips.push_back(i);
+        for (const Family family : {Family::ipv4, Family::ipv6}) {
+            if (!can_serve(service.mode, vip.address.family(), family)) continue;
+            auto& [following, fixed] = result[family == Family::ipv4];
+            for (Group* group : {&following[{vip.port.host(), vip.protocol}], &fixed[{0, vip.protocol}]}) {
+                group->service = index;
+                group->vips.push_back(i);
+            }
         }
     }
     return result;
@@ -368,10 +338,14 @@ void Examiner::endpoints() {
     std::map<std::vector<const Group*>, std::pair<Endpoint, std::size_t>> shared;
     const std::vector<Use> all = uses(groups);
     for (auto use = all.begin(); use != all.end();) {
-        std::vector<const Group*> together{use->group};
-        auto next = use + 1;
+        std::vector<const Group*> together;  // those whose replies meet here
+        const Use* last = nullptr;           // of them
+        auto next = use;
         for (; next != all.end() && next->endpoint == use->endpoint; ++next) {
-            used_twice(*(next - 1), *next);
+            if (next != use) used_twice(*(next - 1), *next);
+            if (!translates(next->group)) continue;
+            if (last != nullptr) used_without_flows(*last, *next);
+            last = &*next;
             together.push_back(next->group);
         }
         ++shared.try_emplace(std::move(together), use->endpoint, 0).first->second.second;
@@ -381,19 +355,23 @@ void Examiner::endpoints() {
 }
 
 void Examiner::used_twice(const Use& one, const Use& other) {
+    if (one.group->service != other.group->service) return;
+    const Service& service = state_.services[other.group->service];
+    refuse(at(service, service.backends[other.backend]),
+           "the backend " + other.endpoint.text() + " is in service " + quoted(service.name) + " twice",
+           "remove one of the two");
+}
+
+void Examiner::used_without_flows(const Use& one, const Use& other) {
     const Service& before = state_.services[one.group->service];
     const Service& service = state_.services[other.group->service];
-    const Path path = at(service, service.backends[other.backend]);
-    const std::string name = "the backend " + other.endpoint.text();
-    if (&service == &before) {
-        refuse(path, name + " is in service " + quoted(service.name) + " twice", "remove one of the two");
-    } else if (!service.flows || !before.flows) {
-        const std::string off = service.flows ? before.name : service.name;
-        refuse(path,
-               name + " is in services " + quoted(before.name) + " and " + quoted(service.name) + ", and " +
-                   quoted(off) + " has flows = \"off\": nobody could tell whose its replies are",
-               "give it another port in one of them, or set flows = \"on\"");
-    }
+    if (&service == &before || (service.flows && before.flows)) return;
+    const std::string off = service.flows ? before.name : service.name;
+    refuse(at(service, service.backends[other.backend]),
+           "the backend " + other.endpoint.text() + " is in services " + quoted(before.name) + " and " +
+               quoted(service.name) + ", and " + quoted(off) +
+               " has flows = \"off\": nobody could tell whose its replies are",
+           "give it another port in one of them, or set flows = \"on\"");
 }
 
 void Examiner::shared_by_vips(const std::vector<const Group*>& groups, const Endpoint& example, std::size_t count) {

@@ -163,6 +163,16 @@ Result<Duration> as_duration(const Json& value, Duration least, Duration most) {
     return *duration;
 }
 
+Result<Mss> as_mss(const Json& value) {
+    constexpr std::uint16_t least = 64, most = 65000;
+    if (value == "auto") return Mss{};
+    if (value == "off") return Mss{Mss::Kind::off, 0};
+    const auto bytes = as_integer(value, least, most);
+    if (bytes) return Mss{Mss::Kind::fixed, static_cast<std::uint16_t>(*bytes)};
+    return wrong(shown(value) + " is no segment size",
+                 "use \"auto\", \"off\", or a number, " + std::to_string(least) + " to " + std::to_string(most));
+}
+
 Error not_one_of(const Json& value, std::span<const std::string_view> words, std::span<const std::string_view> later) {
     std::string choice;
     for (const std::string_view word : words) choice += (choice.empty() ? "\"" : ", \"") + std::string(word) + "\"";
@@ -263,10 +273,7 @@ Result<Prefix> as_prefix(const Json& value) {
     if (!text) return text.error();
     const auto prefix = Prefix::parse(*text);
     if (!prefix) return wrong(shown(value) + " is no prefix", "write one like 198.18.0.0/15 or 2001:db8::/32");
-    IpAddress::Bytes bytes = prefix->address.bytes();
-    const unsigned kept = prefix->length + (prefix->address.is_v4() ? 96U : 0U);
-    for (unsigned bit = kept; bit < 128; ++bit) bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> bit % 8));
-    const Prefix masked{IpAddress::v6(bytes), prefix->length};
+    const Prefix masked = Prefix::around(prefix->address, prefix->length);
     if (masked != *prefix) return wrong(shown(value) + " has bits beyond its length", "write " + masked.text());
     return *prefix;
 }

@@ -32,6 +32,15 @@ Tree or_null(const std::optional<T>& value, F write) {
 }
 
 template <class T>
+Tree number_or_null(const std::optional<T>& value) {
+    return or_null(value, [](T number) { return number; });
+}
+
+Tree mac_or_null(const std::optional<MacAddress>& mac) {
+    return or_null(mac, [](const MacAddress& value) { return value.text(); });
+}
+
+template <class T>
 Tree texts(const std::vector<T>& values) {
     Tree list = Tree::array();
     for (const T& value : values) list.push_back(value.text());
@@ -74,12 +83,26 @@ Tree write_check(const Check& check, Form form) {
     writer.put("path", http ? Tree(check.path) : Tree(), http);
     writer.put("host", text_or_null(check.host), !check.host.empty());
     writer.put("expect", http ? expect.take() : Tree(), check.status != Check{}.status);
-    writer.put("port", or_null(check.port, [](std::uint16_t port) { return port; }), check.port.has_value());
+    writer.put("port", number_or_null(check.port), check.port.has_value());
     writer.put("interval", duration_text(check.interval));
     writer.put("timeout", duration_text(check.timeout));
     writer.put("rise", check.rise);
     writer.put("fall", check.fall);
     writer.put("via", "direct", false);
+    return writer.take();
+}
+
+Tree write_mss(const Mss& mss) {
+    if (mss.kind == Mss::Kind::fixed) return mss.value;
+    return mss.kind == Mss::Kind::automatic ? "auto" : "off";
+}
+
+Tree write_tunnel(const Tunnel& tunnel, Form form) {
+    Writer writer(form);
+    writer.put("port", number_or_null(tunnel.port), tunnel.port.has_value());
+    writer.put("vni", number_or_null(tunnel.vni), tunnel.vni.has_value());
+    writer.put("key", number_or_null(tunnel.key), tunnel.key.has_value());
+    writer.put("inner_mac", mac_or_null(tunnel.inner_mac), tunnel.inner_mac.has_value());
     return writer.take();
 }
 
@@ -104,7 +127,7 @@ Tree write_port(const Port& port, Form form) {
     writer.put("vdev", vdev ? Tree(vdev->arguments) : Tree(), vdev != nullptr);
     writer.put("pcap", capture ? write_capture(*capture, form) : Tree(), capture != nullptr);
     writer.put("queues", port.queues);
-    writer.put("mac", or_null(port.mac, [](const MacAddress& mac) { return mac.text(); }), port.mac.has_value());
+    writer.put("mac", mac_or_null(port.mac), port.mac.has_value());
     writer.put("virtual_mac", texts(port.virtual_mac), !port.virtual_mac.empty());
     writer.put("mtu", capture ? Tree(port.mtu) : Tree(), capture != nullptr && port.mtu != Port{}.mtu);
     return writer.take();
@@ -130,6 +153,7 @@ Tree write_next_hop(const NextHop& hop, Form form) {
     writer.put("mac", hop.mac.text());
     writer.put("port", hop.port);
     writer.put("mtu", hop.mtu, hop.mtu != NextHop{}.mtu);
+    writer.put("vlan", hop.vlan ? Tree(*hop.vlan) : Tree(), hop.vlan.has_value());
     return writer.take();
 }
 
@@ -155,10 +179,12 @@ Tree write_service(const Service& service, Form form) {
     writer.put("mode", word(mode_words, service.mode));
     writer.put("scheduler", word(scheduler_words, service.scheduler));
     writer.put("affinity", "5-tuple", false);
-    writer.put("table_size", or_null(service.table_size, [](std::uint32_t size) { return size; }),
-               service.table_size.has_value());
+    writer.put("table_size", number_or_null(service.table_size), service.table_size.has_value());
     writer.put("flows", on_off(service.flows), !service.flows);
     writer.put("direct_access", on_off(service.direct_access), service.direct_access);
+    writer.put("mss", write_mss(service.mss), service.mss != Mss{});
+    writer.put("dscp", number_or_null(service.dscp), service.dscp.has_value());
+    writer.put("tunnel", write_tunnel(service.tunnel, form), service.tunnel != Tunnel{});
     writer.put("timeouts", write_timeouts(service.timeouts, form), service.timeouts != Timeouts{});
     writer.put("on_no_backend", word(no_backend_words, service.on_no_backend), false);
     writer.put("backends_from", "file", false);

@@ -103,6 +103,25 @@ Backend backend(Random& random) {
     return result;
 }
 
+Tunnel tunnel(Random& random) {
+    Tunnel result;
+    if (coin(random)) result.port = number(random, 1, 65535);
+    if (coin(random)) result.vni = number<std::uint32_t>(random, 0, 0xffffff);
+    if (coin(random)) result.key = number<std::uint32_t>(random, 0, 0xffffffff);
+    if (coin(random)) result.inner_mac = mac(random);
+    return result;
+}
+
+NextHop next_hop(Random& random) {
+    const auto prefix = [&] {
+        return coin(random) ? Prefix{IpAddress::v4(198, 18, 4, 0), 24} : Prefix{IpAddress{}, 0};
+    };
+    NextHop result{address(random), several(random, 2, prefix), mac(random), name(random, "port")};
+    if (coin(random)) result.mtu = number(random, 576, 65535);
+    if (coin(random)) result.vlan = several(random, 2, [&] { return number(random, 1, 4094); });
+    return result;
+}
+
 Service service(Random& random) {
     Service result{.name = name(random, "service")};
     result.vips = several(random, 8, [&] {
@@ -111,6 +130,11 @@ Service service(Random& random) {
     if (coin(random)) result.table_size = number<std::uint32_t>(random, 2, 655373);
     result.flows = coin(random);
     result.direct_access = coin(random);
+    result.mode = forwarding_modes[random.below(forwarding_modes.size())].mode;
+    result.mss.kind = std::array{Mss::Kind::automatic, Mss::Kind::off, Mss::Kind::fixed}[random.below(3)];
+    if (result.mss.kind == Mss::Kind::fixed) result.mss.value = number(random, 64, 65000);
+    if (coin(random)) result.dscp = number<std::uint8_t>(random, 1, 63);
+    if (coin(random)) result.tunnel = tunnel(random);
     result.timeouts = {timeout(random), timeout(random), timeout(random), timeout(random)};
     if (coin(random)) result.check = check(random);
     result.backends =
@@ -137,12 +161,7 @@ DesiredState random_state(Random& random) {
     if (coin(random)) dataplane.timeouts.udp = Duration::seconds(number<std::int64_t>(random, 1, 100));
     dataplane.ports = distinct(several(random, 3, [&] { return port(random, dataplane.workers); }),
                                [](const Port& p) { return p.name; });
-    const auto hops = several(random, 3, [&] {
-        const auto prefix = [&] {
-            return coin(random) ? Prefix{IpAddress::v4(198, 18, 4, 0), 24} : Prefix{IpAddress{}, 0};
-        };
-        return NextHop{address(random), several(random, 2, prefix), mac(random), name(random, "port"), 1500};
-    });
+    const auto hops = several(random, 3, [&] { return next_hop(random); });
     state.next_hops = distinct(hops, [](const NextHop& hop) { return hop.address; });
     state.services =
         distinct(several(random, 4, [&] { return service(random); }), [](const Service& s) { return s.name; });

@@ -88,6 +88,37 @@ TEST(Changes, NameTheKeyAndBothValues) {
               "- service.web.check  { type = \"http\", path = ");
 }
 
+TEST(Changes, ShowListsOfNumbersWhole) {
+    DesiredState before = parsed(base);
+    before.next_hops.push_back({IpAddress::v4(198, 18, 2, 1), {}, MacAddress{{2}}, "lan0"});
+    DesiredState after = before;
+    const auto with = [](DesiredState state, std::vector<std::uint16_t> tags) {
+        state.next_hops[0].vlan = std::move(tags);
+        return state;
+    };
+    EXPECT_EQ(changes(before, with(after, {5})), "+ next_hop.198.18.2.1.vlan  [5]\n");
+    EXPECT_EQ(changes(before, with(after, {})), "+ next_hop.198.18.2.1.vlan  []\n");
+    EXPECT_EQ(changes(with(before, {}), with(after, {100, 5})), "~ next_hop.198.18.2.1.vlan  [] -> [100, 5]\n");
+    EXPECT_EQ(changes(with(before, {5, 100}), with(after, {100, 5})),
+              "~ next_hop.198.18.2.1.vlan  [5, 100] -> [100, 5]\n");
+    EXPECT_EQ(changes(with(before, {5}), after), "- next_hop.198.18.2.1.vlan  [5]\n");
+}
+
+TEST(Changes, ShowWhatAModeTakes) {
+    EXPECT_EQ(changes_of([](DesiredState& s) {
+                  s.services[0].mode = ForwardingMode::vxlan;
+                  s.services[0].tunnel.vni = 7;
+                  s.services[0].mss = {Mss::Kind::fixed, 1200};
+                  s.services[1].mss.kind = Mss::Kind::off;
+                  s.services[1].dscp = 10;
+              }),
+              "~ service.web.mode  \"nat\" -> \"vxlan\"\n"
+              "~ service.web.mss  \"auto\" -> 1200\n"
+              "+ service.web.tunnel.vni  7\n"
+              "~ service.dns.mss  \"auto\" -> \"off\"\n"
+              "+ service.dns.dscp  10\n");
+}
+
 TEST(Changes, ListWhatCameAndWhatWent) {
     EXPECT_EQ(changes_of([](DesiredState& s) {
                   s.services[0].backends.push_back({IpAddress::v4(198, 18, 2, 15), 443});

@@ -62,6 +62,13 @@ prefix = ["0.0.0.0/0", "::/0"]
 mac = "02:00:00:00:02:0b"
 port = "file0"
 mtu = 1400
+vlan = [100, 5]
+
+[[next_hop]]
+address = "198.18.2.12"
+mac = "02:00:00:00:02:0c"
+port = "file0"
+vlan = []
 
 [[service]]
 name = "web"
@@ -100,10 +107,20 @@ backends_from = "file"
 name = "dns"
 vip = ["198.18.0.53:53/udp"]
 flows = "off"
+mode = "gre"
+mss = 1200
+tunnel = { port = 6081, vni = 16777215, key = 4294967295, inner_mac = "02:00:00:00:00:07" }
   [service.check]
   [[service.backend]]
   address = "198.18.3.9"
   state = "maint"
+
+[[service]]
+name = "old"
+vip = []
+mode = "l3dsr"
+mss = "off"
+dscp = 63
 
 [api]
 socket = "/run/shunt/other.sock"
@@ -132,7 +149,10 @@ DesiredState expected_everything() {
                     {*Prefix::parse("0.0.0.0/0"), *Prefix::parse("::/0")},
                     MacAddress{{2, 0, 0, 0, 2, 0x0b}},
                     "file0",
-                    1400}};
+                    1400,
+                    std::vector<std::uint16_t>{100, 5}}};
+    s.next_hops.push_back({ip("198.18.2.12"), {}, MacAddress{{2, 0, 0, 0, 2, 0x0c}}, "file0"});
+    s.next_hops[1].vlan.emplace();
     Service web{.name = "web"};
     web.vips = {vip("198.18.0.10", 443, Protocol::tcp), vip("2001:db8::10", 443, Protocol::tcp)};
     web.table_size = 65537;
@@ -152,7 +172,13 @@ DesiredState expected_everything() {
     dns.flows = false;
     dns.check.emplace();
     dns.backends = {{ip("198.18.3.9"), 0, 100, BackendState::maint}};
-    s.services = {web, dns};
+    dns.mode = ForwardingMode::gre;
+    dns.mss = {Mss::Kind::fixed, 1200};
+    dns.tunnel = {6081, 16777215, 4294967295, MacAddress{{2, 0, 0, 0, 0, 7}}};
+    Service old{.name = "old", .mode = ForwardingMode::l3dsr};
+    old.mss.kind = Mss::Kind::off;
+    old.dscp = 63;
+    s.services = {web, dns, old};
     s.api_socket = "/run/shunt/other.sock";
     return s;
 }
@@ -168,6 +194,9 @@ TEST(Toml, LeavesDefaultsWhereNothingIsSaid) {
         "version = 1\n[[service]]\nname = \"web\"\nvip = []\n[service.check]\n[[service.backend]]\naddress = \"::1\"");
     const Service& service = state.services.at(0);
     EXPECT_EQ(service.mode, ForwardingMode::nat);
+    EXPECT_EQ(service.mss, Mss{});
+    EXPECT_FALSE(service.dscp);
+    EXPECT_EQ(service.tunnel, Tunnel{});
     EXPECT_TRUE(service.flows);
     EXPECT_FALSE(service.direct_access);
     EXPECT_FALSE(service.table_size);
@@ -259,10 +288,10 @@ TEST(Toml, RefusesDuplicates) {
 
 TEST(Toml, RefusesFeaturesThatAreNotBuilt) {
     for (const char* line :
-         {"load_factor = 1.25", "mss = \"auto\"", "dscp = 10", "tunnel = { port = 6080 }", "panic_threshold = \"0%\"",
-          "slow_start = \"30s\"", "quorum = { up = 2 }", "[service.outlier]\nwindow = \"10s\"", "mode = \"ipip\"",
-          "scheduler = \"ring\"", "affinity = \"source\"", "on_no_backend = \"reset\"", "sorry = \"198.18.0.1:80\"",
-          "backends_from = \"api\"", "[service.check]\ntype = \"https\"", "[service.check]\nvia = \"datapath\"",
+         {"load_factor = 1.25", "panic_threshold = \"0%\"", "slow_start = \"30s\"", "quorum = { up = 2 }",
+          "[service.outlier]\nwindow = \"10s\"", "mode = \"full-nat\"", "scheduler = \"ring\"", "affinity = \"source\"",
+          "on_no_backend = \"reset\"", "sorry = \"198.18.0.1:80\"", "backends_from = \"api\"",
+          "[service.check]\ntype = \"https\"", "[service.check]\nvia = \"datapath\"",
           "[service.check]\nquery = { name = \"x\" }",
           "[service.check]\ntype=\"http\"\nexpect = { body_regex = \"ok\" }"}) {
         EXPECT_NE(in_service(line).find("not available in this version; "), std::string::npos) << in_service(line);
@@ -307,6 +336,20 @@ const std::vector<std::pair<const char*, const char*>> wrong_in_service{
     {"timeouts", "{ udp = \"99999999999d\" }"},
     {"mode", "\"nta\""},
     {"mode", "1"},
+    {"mode", "\"full-nat\""},
+    {"mss", "63"},
+    {"mss", "65001"},
+    {"mss", "\"on\""},
+    {"mss", "true"},
+    {"dscp", "0"},
+    {"dscp", "64"},
+    {"dscp", "\"10\""},
+    {"tunnel", "{ port = 0 }"},
+    {"tunnel", "{ vni = 16777216 }"},
+    {"tunnel", "{ key = 4294967296 }"},
+    {"tunnel", "{ inner_mac = \"01:00:5e:00:00:01\" }"},
+    {"tunnel", "{ inner_mac = \"02:00:00:00:00\" }"},
+    {"tunnel", "6080"},
     {"check", "{ type = \"tcpp\" }"},
     {"check", "{ path = \"/\", host = \"x y\" }"},
     {"check", "{ type = \"http\", path = \"healthz\" }"},
@@ -359,6 +402,10 @@ TEST(Toml, RefusesWrongValues) {
                              "[[dataplane.port]]\nname = \"a\"\nvdev = \"x\"\nxdp = \"generic\"",
                              "[[dataplane.port]]\nname = \"a\"\naf_xdp = \"x\"\nvirtual_mac = [\"01:00:5e:00:00:01\"]",
                              "[[next_hop]]\naddress = \"198.18.2.11\"\nport = \"a\"\nmac = \"00:00:00:00:00:00\"",
+                             "[[next_hop]]\naddress = \"198.18.2.11\"\nvlan = [0]",
+                             "[[next_hop]]\naddress = \"198.18.2.11\"\nvlan = [4095]",
+                             "[[next_hop]]\naddress = \"198.18.2.11\"\nvlan = 5",
+                             "[[next_hop]]\naddress = \"198.18.2.11\"\nvlan = [1, 2, 3]",
                              "[[next_hop]]\naddress = \"198.18.2.11\"\nport = \"a\"\nmac = "
                              "\"02:00:00:00:00:01\"\nprefix = [\"198.18.2.1/24\"]"}) {
         const Error error = refused(std::string("version = 1\n") + text);

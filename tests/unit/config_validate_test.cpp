@@ -200,6 +200,186 @@ TEST(Validate, NextHopsLeadSomewhere) {
     EXPECT_EQ(error_in(port + hop("224.0.0.1", "cap0")), "f:6:11: 224.0.0.1 is a multicast address");
 }
 
+// ---- what modes ask for
+
+constexpr const char* both_sources = "[node]\nsource = [\"198.18.1.11\", \"2001:db8:1::11\"]\n";
+constexpr const char* both_vips = "\"198.18.0.10:443/tcp\", \"[2001:db8::10]:443/tcp\"";
+constexpr const char* vxlan = "mode = \"vxlan\"\ntunnel = { vni = 7, inner_mac = \"02:00:00:00:00:01\" }";
+
+std::string mode(const std::string& name, const std::string& rest = {}) { return "mode = \"" + name + "\"\n" + rest; }
+std::string next_hop(const std::string& address, const std::string& rest = {}, const std::string& port = "cap0") {
+    return "[[next_hop]]\naddress = \"" + address + "\"\nport = \"" + port + "\"\nmac = \"02:00:00:00:00:01\"\n" +
+           rest + "\n";
+}
+std::string capture_port(const std::string& rest = {}) {
+    return "[[dataplane.port]]\nname = \"cap0\"\npcap = { in = \"a\" }\n" + rest + "\n";
+}
+// The only error, with its remedy and without its place.
+std::string sentence_in(const std::string& text) {
+    const Judged found = judged(text);
+    EXPECT_EQ(found.errors.size(), 1U) << text;
+    return found.errors.empty() ? "" : found.errors[0].substr(found.errors[0].find(' ') + 1);
+}
+
+TEST(ValidateModes, EveryModeHasASoundService) {
+    for (const std::string& text :
+         {mode("nat", "direct_access = \"on\""), mode("direct"), mode("l3dsr", "dscp = 10"), mode("ipip"),
+          mode("gre", "tunnel = { key = 0 }"), mode("gue", "tunnel = { port = 1 }"), std::string(vxlan)}) {
+        const Judged found = judged(both_sources + service("web", both_vips, text) + backend("198.18.2.11") +
+                                    backend("2001:db8:2::21") + backend("198.18.2.12", "port = 443"));
+        EXPECT_TRUE(found.errors.empty()) << text << found.errors.front();
+        EXPECT_TRUE(found.warnings.empty()) << text << found.warnings.front();
+    }
+}
+
+TEST(ValidateModes, TakeTheirKeysOnly) {
+    EXPECT_EQ(error_in(service("web", web_vip, mode("nat", "dscp = 10"))), "f:6:8: mode \"nat\" has no use for dscp");
+    EXPECT_EQ(error_in(service("web", web_vip, mode("ipip", "tunnel = { port = 6080 }"))),
+              "f:6:19: mode \"ipip\" has no use for port");
+    EXPECT_EQ(sentence_in(service("web", web_vip, mode("ipip", "tunnel = { port = 6080 }"))),
+              "mode \"ipip\" has no use for port; remove it, or use mode \"gue\" or \"vxlan\"");
+    for (const char* text : {"direct_access = \"on\"", "dscp = 1", "tunnel = { vni = 1 }", "tunnel = { key = 0 }",
+                             "tunnel = { inner_mac = \"02:00:00:00:00:01\" }"}) {
+        EXPECT_NE(error_in(service("web", web_vip, mode("gue", text))).find("mode \"gue\" has no use for "),
+                  std::string::npos)
+            << text;
+    }
+}
+
+TEST(ValidateModes, NeedWhatTheyCannotDoWithout) {
+    EXPECT_EQ(error_in(service("web", web_vip, mode("l3dsr"))), "f:2:1: mode \"l3dsr\" needs dscp");
+    EXPECT_EQ(sentence_in(service("web", web_vip, mode("vxlan", "tunnel = { vni = 0 }"))),
+              "mode \"vxlan\" needs inner_mac; add inner_mac = \"02:00:00:00:00:01\" to tunnel = { }");
+    EXPECT_EQ(sentence_in(service("web", web_vip, mode("vxlan", "tunnel = { inner_mac = \"02:00:00:00:00:01\" }"))),
+              "mode \"vxlan\" needs vni; add vni = 7 to tunnel = { }");
+    EXPECT_EQ(judged(service("web", web_vip, mode("vxlan"))).errors.size(), 2U);
+}
+
+TEST(ValidateModes, TunnelsComeFromAnAddressOfThisNode) {
+    const std::string web = service("web", web_vip, mode("ipip")) + backend("198.18.2.11") + backend("2001:db8:2::21") +
+                            backend("2001:db8:2::22");
+    EXPECT_EQ(error_in("[node]\nsource = [\"198.18.1.11\"]\n" + web),
+              "f:13:11: mode \"ipip\" needs an IPv6 address of this node as the outer source");
+    EXPECT_EQ(error_in("[node]\nsource = [\"2001:db8:1::11\"]\n" + web),
+              "f:10:11: mode \"ipip\" needs an IPv4 address of this node as the outer source");
+    EXPECT_EQ(judged(web).errors.size(), 2U);
+    EXPECT_TRUE(judged(both_sources + web).errors.empty());
+    EXPECT_TRUE(judged(service("web", web_vip, mode("direct")) + backend("198.18.2.11")).errors.empty());
+}
+
+TEST(ValidateModes, ServeOnlyTheFamiliesTheyCan) {
+    for (const char* name : {"nat", "direct"}) {
+        EXPECT_EQ(sentence_in(service("web", web_vip, mode(name)) + backend("2001:db8:2::21")),
+                  "no VIP of service \"web\" can use 2001:db8:2::21: none is IPv6; add an IPv6 VIP, use a mode that "
+                  "encapsulates, or remove the backend")
+            << name;
+    }
+    EXPECT_EQ(judged(service("web", "\"[2001:db8::10]:443/tcp\"", mode("l3dsr", "dscp = 1")) + backend("198.18.2.11"))
+                  .errors.size(),
+              1U);
+    for (const std::string& text : {mode("ipip"), mode("gre"), mode("gue"), std::string(vxlan)}) {
+        EXPECT_TRUE(judged(both_sources + service("web", web_vip, text) + backend("2001:db8:2::21")).errors.empty());
+        EXPECT_TRUE(judged(both_sources + service("web", "\"[2001:db8::10]:443/tcp\"", text) + backend("198.18.2.11"))
+                        .errors.empty());
+    }
+}
+
+TEST(ValidateModes, PortsAreTranslatedByOneModeOnly) {
+    const std::string two = "\"198.18.0.10:443/tcp\", \"198.18.0.10:80/tcp\"";
+    EXPECT_EQ(error_in(service("web", web_vip, mode("direct")) + backend("198.18.2.11", "port = 80")),
+              "f:9:8: mode \"direct\" keeps the VIP's port 443, but here is 80");
+    EXPECT_EQ(error_in(service("web", two, mode("direct")) + backend("198.18.2.11", "port = 80")),
+              "f:9:8: mode \"direct\" keeps the VIP's port 443, but here is 80");
+    EXPECT_TRUE(judged(service("web", two, mode("direct")) + backend("198.18.2.11")).errors.empty());
+    // Only the port of a VIP that can use the backend counts.
+    const std::string mixed = "\"198.18.0.10:443/tcp\", \"[2001:db8::10]:80/tcp\"";
+    EXPECT_TRUE(judged(service("web", mixed, mode("direct")) + backend("198.18.2.11", "port = 443")).errors.empty());
+    EXPECT_EQ(error_in(both_sources + service("web", mixed, mode("gue")) + backend("198.18.2.11", "port = 443")),
+              "f:11:8: mode \"gue\" keeps the VIP's port 80, but here is 443");
+}
+
+TEST(ValidateModes, ADscpStandsForOneVip) {
+    const auto dsr = [](const std::string& name, const std::string& vips, const char* dscp) {
+        return service(name, vips, mode("l3dsr", std::string("dscp = ") + dscp)) + backend("198.18.2.11") +
+               backend("198.18.2.12");
+    };
+    const std::string a = dsr("a", web_vip, "10");
+    EXPECT_EQ(error_in(a + dsr("b", dns_vip, "10")),
+              "f:17:8: to the backend 198.18.2.11, dscp 10 means 198.18.0.10 already, of another service");
+    EXPECT_TRUE(judged(a + dsr("b", dns_vip, "11")).errors.empty());
+    EXPECT_TRUE(judged(a + dsr("b", "\"198.18.0.10:80/tcp\"", "10")).errors.empty()) << "the same address";
+    EXPECT_TRUE(judged(a + service("b", dns_vip, mode("l3dsr", "dscp = 10")) + backend("198.18.2.13")).errors.empty());
+    EXPECT_EQ(error_in(dsr("a", "\"198.18.0.10:443/tcp\", \"198.18.0.11:443/tcp\"", "10")),
+              "f:4:31: one dscp cannot stand for 198.18.0.10 and 198.18.0.11");
+    EXPECT_TRUE(judged(dsr("a", both_vips, "10")).errors.empty()) << "one of each family";
+}
+
+TEST(ValidateModes, WaysToBackendsHaveRoom) {
+    const auto web = [](const std::string& text, const char* to) {
+        return both_sources + service("web", both_vips, text) + backend(to);
+    };
+    const auto by = [](const char* to, std::uint32_t mtu) {
+        return capture_port("mtu = 9000") + next_hop(to, "mtu = " + std::to_string(mtu));
+    };
+    struct Case {
+        std::string text;
+        const char* to;
+        std::uint32_t needed;
+    };
+    for (const Case& c : {Case{mode("direct"), "2001:db8:2::21", 1280}, Case{mode("ipip"), "198.18.2.11", 1300},
+                          Case{mode("ipip"), "2001:db8:2::21", 1320}, Case{mode("gre"), "198.18.2.11", 1304},
+                          Case{mode("gre", "tunnel = { key = 1 }"), "2001:db8:2::21", 1328},
+                          Case{mode("gue"), "198.18.2.11", 1312}, Case{mode("gue"), "2001:db8:2::21", 1332},
+                          Case{vxlan, "198.18.2.11", 1330}, Case{vxlan, "2001:db8:2::21", 1350}}) {
+        EXPECT_TRUE(judged(web(c.text, c.to) + by(c.to, c.needed)).errors.empty()) << c.text << c.to;
+        const std::string refused = sentence_in(web(c.text, c.to) + by(c.to, c.needed - 1));
+        EXPECT_NE(refused.find("of service \"web\" needs an MTU of " + std::to_string(c.needed) + " "),
+                  std::string::npos)
+            << refused;
+    }
+    EXPECT_EQ(error_in(both_sources + service("web", web_vip, mode("ipip")) + backend("198.18.2.11") + capture_port() +
+                       next_hop("198.18.1.1", "prefix = [\"0.0.0.0/0\"]\nmtu = 595")),
+              "f:21:7: mode \"ipip\" of service \"web\" needs an MTU of 596 on the way to its backends, not 595");
+    EXPECT_EQ(error_in(web(vxlan, "198.18.2.11") + capture_port("mtu = 1300") + next_hop("198.18.2.11")),
+              "f:15:7: mode \"vxlan\" of service \"web\" needs an MTU of 1330 on the way to its backends, not 1300");
+    // A longer prefix wins.
+    EXPECT_TRUE(judged(web(mode("ipip"), "198.18.2.11") + by("198.18.2.11", 1300) +
+                       next_hop("198.18.1.1", "prefix = [\"198.18.2.0/24\"]\nmtu = 600"))
+                    .errors.empty());
+}
+
+TEST(ValidateModes, CapturesKnowStaticNextHopsOnly) {
+    const std::string web = service("web", web_vip) + backend("198.18.2.11") + backend("198.18.3.12");
+    EXPECT_EQ(error_in(capture_port() + next_hop("198.18.2.11") + web),
+              "f:19:11: no next hop leads to 198.18.3.12, and with capture files the kernel's routes do not count");
+    EXPECT_TRUE(judged(capture_port() + next_hop("198.18.2.11", "prefix = [\"198.18.3.0/24\"]") + web).errors.empty());
+    EXPECT_EQ(
+        judged(capture_port() + next_hop("198.18.2.11", "prefix = [\"198.18.2.0/23\", \"::/0\"]") + web).errors.size(),
+        0U);
+    EXPECT_TRUE(judged("[[dataplane.port]]\nname = \"lan0\"\naf_xdp = \"eth1\"\n" + web).errors.empty());
+}
+
+TEST(ValidateModes, OnlyTranslatedRepliesMeet) {
+    const std::string a = service("a", "\"198.18.0.10:443/tcp\"", mode("direct")) + backend("198.18.2.11");
+    const std::string b = service("b", "\"198.18.0.11:443/tcp\"", mode("direct")) + backend("198.18.2.11");
+    const std::string c = service("c", "\"198.18.0.12:443/tcp\"") + backend("198.18.2.11");
+    EXPECT_TRUE(judged(a + b + c).warnings.empty());
+    const auto dns = [](const char* name, const char* vip, const std::string& text) {
+        return service(name, std::string("\"") + vip + ":53/udp\"", text) + backend("198.18.2.11");
+    };
+    const std::string off = "flows = \"off\"";
+    EXPECT_TRUE(judged(dns("a", "198.18.0.10", off) + dns("b", "198.18.0.11", mode("direct", off))).errors.empty());
+    // The two that meet are found also with another between them.
+    EXPECT_EQ(
+        judged(dns("a", "198.18.0.10", off) + dns("b", "198.18.0.11", mode("direct")) + dns("c", "198.18.0.12", ""))
+            .errors.size(),
+        1U);
+    // One backend, one endpoint on the wire, for VIPs of both families.
+    EXPECT_EQ(error_in(both_sources + service("web", both_vips, mode("ipip")) + backend("198.18.2.11") +
+                       backend("198.18.2.11", "port = 443")),
+              "f:12:1: the backend 198.18.2.11:443/tcp is in service \"web\" twice");
+}
+
 TEST(Validate, KeepsToTheBoundsOfSharedMemory) {
     const auto vip = [](std::uint32_t n) {
         return Endpoint{IpAddress::v4(198, 18, static_cast<std::uint8_t>(n >> 16), 1),
