@@ -72,8 +72,7 @@ Instance::Instance(std::vector<config::Service> services, std::uint16_t workers,
     for (std::uint16_t i = 0; i < workers; ++i) {
         ports_.push_back(std::make_unique<dataplane::MemoryPort>(pool_, port_mac));
         workers_.push_back(std::make_unique<Worker>(regions_.tables_region(), state(), WorkerIndex(i),
-                                                    std::vector{ports_.back().get()}, clock,
-                                                    hand_over_));
+                                                    std::vector{ports_.back().get()}, clock, hand_over_));
     }
     publish();
 }

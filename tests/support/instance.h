@@ -46,8 +46,8 @@ class Instance {
     Output burst(const std::vector<Bytes>& packets, std::size_t worker = 0);
     // One packet that must be forwarded.
     Seen forward(const Packet& packet, std::size_t worker = 0);
-    // What becomes of one packet: "forwarded", "punted", "waiting", or the name of the drop reason. `sent` takes what came
-    // out.
+    // What becomes of one packet: "forwarded", "punted", "waiting", or the name of the drop reason. `sent` takes what
+    // came out.
     std::string fate(const Bytes& packet, std::size_t worker = 0, Bytes* sent = nullptr);
 
     ManualClock clock;

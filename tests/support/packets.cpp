@@ -1,5 +1,6 @@
 #include "tests/support/packets.h"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
 #include <stdexcept>
@@ -164,5 +165,184 @@ Seen read(std::span<const std::byte> bytes) {
         right && (none || plain_checksum(rest, pseudo_sum(seen.source, seen.destination, seen.protocol, length)) == 0);
     return seen;
 }
+
+namespace {
+
+constexpr std::size_t ip_at = sizeof(EthernetHeader);
+
+bool is_v4(std::span<const std::byte> frame) { return at<EthernetHeader>(frame, 0).type == ethertype_ipv4; }
+
+template <class T>
+void store(Bytes& bytes, std::size_t offset, const T& value) {
+    if (offset + sizeof value > bytes.size()) throw std::out_of_range("the packet is too short");
+    std::memcpy(bytes.data() + offset, &value, sizeof value);
+}
+
+void set_ipv4_checksum(Bytes& frame) {
+    store(frame, ip_at + offsetof(Ipv4Header, checksum), std::uint16_t{0});
+    const std::size_t header = (std::to_integer<std::size_t>(frame[ip_at]) & 15) * 4;
+    store(frame, ip_at + offsetof(Ipv4Header, checksum), Be16(plain_checksum(std::span(frame).subspan(ip_at, header))));
+}
+
+// Where the payload of the IP header begins.
+std::size_t payload_at(std::span<const std::byte> frame) {
+    return ip_at + (is_v4(frame) ? (std::to_integer<std::size_t>(frame[ip_at]) & 15) * 4 : sizeof(Ipv6Header));
+}
+
+Bytes fragment_v4(const Bytes& frame, std::size_t begin, std::size_t data, bool more, std::uint32_t id) {
+    const std::size_t header = payload_at(frame);
+    Bytes piece(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(header));
+    const auto first = frame.begin() + static_cast<std::ptrdiff_t>(header + begin);
+    piece.insert(piece.end(), first, first + static_cast<std::ptrdiff_t>(data));
+    store(piece, ip_at + offsetof(Ipv4Header, total_length), Be16(static_cast<std::uint16_t>(piece.size() - ip_at)));
+    store(piece, ip_at + offsetof(Ipv4Header, identification), Be16(static_cast<std::uint16_t>(id)));
+    const auto word = static_cast<std::uint16_t>(begin / 8 | (more ? ipv4_more_fragments : 0));
+    store(piece, ip_at + offsetof(Ipv4Header, flags_and_offset), Be16(word));
+    set_ipv4_checksum(piece);
+    return piece;
+}
+
+Bytes fragment_v6(const Bytes& frame, std::size_t begin, std::size_t data, bool more, std::uint32_t id) {
+    const auto ip = at<Ipv6Header>(frame, ip_at);
+    Bytes piece(frame.begin(), frame.begin() + static_cast<std::ptrdiff_t>(payload_at(frame)));
+    const auto word = static_cast<std::uint16_t>(begin | (more ? 1U : 0U));
+    append(piece, Ipv6FragmentHeader{ip.next_header, 0, Be16(word), Be32(id)});
+    const auto first = frame.begin() + static_cast<std::ptrdiff_t>(payload_at(frame) + begin);
+    piece.insert(piece.end(), first, first + static_cast<std::ptrdiff_t>(data));
+    store(piece, ip_at + offsetof(Ipv6Header, next_header), std::byte{protocol_fragment});
+    store(piece, ip_at + offsetof(Ipv6Header, payload_length), Be16(static_cast<std::uint16_t>(data + 8)));
+    return piece;
+}
+
+struct FragmentView {
+    std::size_t offset;
+    std::span<const std::byte> data;
+};
+
+FragmentView view_of(const Bytes& frame) {
+    const std::span<const std::byte> all(frame);
+    if (is_v4(frame)) {
+        const auto ip = at<Ipv4Header>(frame, ip_at);
+        const std::size_t end = ip_at + ip.total_length.host();
+        return {(ip.flags_and_offset.host() & ipv4_fragment_offset) * 8U,
+                all.subspan(payload_at(frame), end - payload_at(frame))};
+    }
+    const auto fragment = at<Ipv6FragmentHeader>(frame, payload_at(frame));
+    return {fragment.offset_and_more.host() & 0xfff8U, all.subspan(payload_at(frame) + 8)};
+}
+
+std::string quoted_end(const Bytes& quote, bool source) {
+    const bool v4 = std::to_integer<int>(quote.at(0)) >> 4 == 4;
+    const std::size_t ports = v4 ? (std::to_integer<std::size_t>(quote[0]) & 15) * 4 : sizeof(Ipv6Header);
+    IpAddress address;
+    if (v4) {
+        const auto ip = at<Ipv4Header>(quote, 0);
+        address = IpAddress::v4(source ? ip.source : ip.destination);
+    } else {
+        const auto ip = at<Ipv6Header>(quote, 0);
+        address = IpAddress::load_v6((source ? ip.source : ip.destination).data());
+    }
+    return address_and_port(address, at<Be16>(quote, ports + (source ? 0 : 2)).host());
+}
+
+}  // namespace
+
+std::vector<Bytes> fragments_of(const Bytes& frame, std::size_t data, std::uint32_t id) {
+    const std::size_t all = frame.size() - payload_at(frame);
+    std::vector<Bytes> pieces;
+    for (std::size_t begin = 0; begin < all; begin += data) {
+        const std::size_t here = std::min(data, all - begin);
+        const bool more = begin + here < all;
+        pieces.push_back(is_v4(frame) ? fragment_v4(frame, begin, here, more, id)
+                                      : fragment_v6(frame, begin, here, more, id));
+    }
+    return pieces;
+}
+
+Bytes reassembled(std::vector<Bytes> fragments) {
+    std::ranges::sort(fragments, {}, [](const Bytes& piece) { return view_of(piece).offset; });
+    const Bytes& first = fragments.at(0);
+    Bytes frame(first.begin(), first.begin() + static_cast<std::ptrdiff_t>(payload_at(first)));
+    const std::size_t header = frame.size();
+    for (const Bytes& piece : fragments) {
+        const FragmentView view = view_of(piece);
+        if (view.offset != frame.size() - header) throw std::runtime_error("a fragment is missing");
+        frame.insert(frame.end(), view.data.begin(), view.data.end());
+    }
+    const auto length = static_cast<std::uint16_t>(frame.size() - header);
+    if (is_v4(first)) {
+        store(frame, ip_at + offsetof(Ipv4Header, total_length),
+              Be16(static_cast<std::uint16_t>(frame.size() - ip_at)));
+        store(frame, ip_at + offsetof(Ipv4Header, flags_and_offset), Be16{});
+        set_ipv4_checksum(frame);
+    } else {
+        store(frame, ip_at + offsetof(Ipv6Header, next_header), at<Ipv6FragmentHeader>(first, header).next_header);
+        store(frame, ip_at + offsetof(Ipv6Header, payload_length), Be16(length));
+    }
+    return frame;
+}
+
+Bytes IcmpError::build() const {
+    const bool v4 = source.is_v4();
+    Bytes message;
+    append(message, IcmpHeader{type, code, 0, Be32(rest)});
+    message.insert(message.end(), quote.begin(), quote.end());
+    const std::uint8_t protocol = v4 ? protocol_icmp : protocol_icmpv6;
+    const std::uint32_t pseudo =
+        v4 ? 0 : pseudo_sum(source, destination, static_cast<Protocol>(protocol), message.size());
+    store(message, offsetof(IcmpHeader, checksum), Be16(plain_checksum(message, pseudo)));
+    Packet carrier;
+    carrier.mac_destination = mac_destination;
+    carrier.source = source;
+    carrier.destination = destination;
+    carrier.protocol = static_cast<Protocol>(protocol);
+    const Bytes network = v4 ? ipv4(carrier, message) : ipv6(carrier, message);
+    Bytes frame;
+    append(frame, EthernetHeader{carrier.mac_destination.bytes, carrier.mac_source.bytes,
+                                 v4 ? ethertype_ipv4 : ethertype_ipv6});
+    frame.insert(frame.end(), network.begin(), network.end());
+    frame.insert(frame.end(), message.begin(), message.end());
+    return frame;
+}
+
+IcmpError IcmpError::read(std::span<const std::byte> frame) {
+    IcmpError error;
+    const bool v4 = is_v4(frame);
+    std::size_t end = frame.size();
+    if (v4) {
+        const auto ip = at<Ipv4Header>(frame, ip_at);
+        error.source = IpAddress::v4(ip.source);
+        error.destination = IpAddress::v4(ip.destination);
+        end = ip_at + ip.total_length.host();
+    } else {
+        const auto ip = at<Ipv6Header>(frame, ip_at);
+        error.source = IpAddress::load_v6(ip.source.data());
+        error.destination = IpAddress::load_v6(ip.destination.data());
+        end = ip_at + sizeof ip + ip.payload_length.host();
+    }
+    error.mac_destination.bytes = at<EthernetHeader>(frame, 0).destination;
+    const auto message = frame.subspan(payload_at(frame), end - payload_at(frame));
+    const auto icmp = at<IcmpHeader>(message, 0);
+    error.type = icmp.type;
+    error.code = icmp.code;
+    error.rest = icmp.rest.host();
+    error.quote.assign(message.begin() + sizeof icmp, message.end());
+    const std::uint32_t pseudo =
+        v4 ? 0 : pseudo_sum(error.source, error.destination, static_cast<Protocol>(protocol_icmpv6), message.size());
+    const bool header_right =
+        !v4 ||
+        plain_checksum(std::span(error.quote).first((std::to_integer<std::size_t>(error.quote[0]) & 15) * 4)) == 0;
+    error.checksum_right = header_right && plain_checksum(message, pseudo) == 0;
+    return error;
+}
+
+Bytes quote_of(const Bytes& frame, std::size_t bytes) {
+    Bytes quote(frame.begin() + ip_at, frame.end());
+    quote.resize(std::min(quote.size(), bytes));
+    return quote;
+}
+
+std::string quoted_from(const Bytes& quote) { return quoted_end(quote, true); }
+std::string quoted_to(const Bytes& quote) { return quoted_end(quote, false); }
 
 }  // namespace shunt::test

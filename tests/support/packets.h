@@ -54,4 +54,29 @@ struct Seen {
 };
 Seen read(std::span<const std::byte> bytes);
 
+// The frame cut into fragments with at most `data` bytes each (a multiple of 8), in order.
+std::vector<Bytes> fragments_of(const Bytes& frame, std::size_t data, std::uint32_t id = 0x4242);
+// The frame of which these are the fragments, in any order. Throws if bytes are missing.
+Bytes reassembled(std::vector<Bytes> fragments);
+
+// An ICMP error: what it says, and the packet it quotes, from the IP header on.
+struct IcmpError {
+    IpAddress source;
+    IpAddress destination;
+    std::uint8_t type{};
+    std::uint8_t code{};
+    std::uint32_t rest{};
+    Bytes quote;
+    MacAddress mac_destination{{0x02, 0, 0, 0, 0, 0x02}};
+    bool checksum_right{};  // when read: also of a quoted IPv4 header
+
+    Bytes build() const;
+    static IcmpError read(std::span<const std::byte> frame);
+};
+// The IP packet in a frame, at most `bytes` of it.
+Bytes quote_of(const Bytes& frame, std::size_t bytes = 65'535);
+// The ends of a quoted packet: "ADDR:PORT".
+std::string quoted_from(const Bytes& quote);
+std::string quoted_to(const Bytes& quote);
+
 }  // namespace shunt::test
