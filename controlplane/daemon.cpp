@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "controlplane/health/prober.h"
+#include "controlplane/network/host_settings.h"
 #include "controlplane/network/routes.h"
 #include "controlplane/server/api.h"
 #include "controlplane/server/http.h"
@@ -247,6 +248,7 @@ Status Daemon::listen() {
 
 Documents Daemon::documents() {
     facts_.file_differs = file_.differs_from(core_.wanted().file_hash);
+    facts_.host_warnings = host_warnings();
     return {core_, state_file_.look(), outside_.tables(), facts_, now()};
 }
 

@@ -221,6 +221,7 @@ Json Documents::status() const {
     }
     std::vector<std::string> warnings = core.warnings();
     warnings.insert(warnings.end(), facts.warnings.begin(), facts.warnings.end());
+    warnings.insert(warnings.end(), facts.host_warnings.begin(), facts.host_warnings.end());
     if (facts.file_differs) {
         warnings.push_back(facts.config_file + " was edited after it was last taken; `shunt config apply` takes it");
     }

@@ -19,9 +19,10 @@ struct ProcessFacts {
     std::string config_file{};
     Instant started{};
     std::uint32_t pid{};
-    bool from_saved_state{};  // at start
-    bool file_differs{};      // the configuration file is another than the one last taken
-    std::vector<std::string> warnings{};
+    bool from_saved_state{};                   // at start
+    bool file_differs{};                       // the configuration file is another than the one last taken
+    std::vector<std::string> warnings{};       // of the start
+    std::vector<std::string> host_warnings{};  // of this moment
 };
 
 struct Documents {

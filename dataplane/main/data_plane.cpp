@@ -57,7 +57,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
     auto cores =
         dpdk::plan_cores(settings.workers, settings.cores, dpdk::allowed_cores(), settings.idle == config::Idle::sleep);
     if (!cores) return cores.error();
-    auto ports = PortSet::claim(settings);
+    auto ports = PortSet::claim(settings, directory);
     if (!ports) return ports.error();
     const dpdk::SystemMemory memory = dpdk::system_memory();
     auto state = StateRegion::take(directory + "/shm", {.shape = shm::state_shape(settings.workers, settings.flows),
@@ -268,6 +268,7 @@ void DataPlane::roll_out(Instant now) {
 
 void DataPlane::keep_links(Instant now) {
     report(neighbours_->process(now));
+    report(ports_.keep_punting());
     neighbours_spoke_ = false;
     next_links_ = now + links_interval;
 }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 
 #include "dataplane/xdp/descriptor.h"
 
@@ -71,8 +72,20 @@ Status PortSet::steer(OpenPort& port) {
     return port.steering->set_port(port.interface->mac, port.settings.virtual_mac);
 }
 
-Result<PortSet> PortSet::claim(const config::Dataplane& settings) {
+Status PortSet::open_punt(OpenPort& port, const MacAddress& mac, std::uint32_t mtu) const {
+    auto punt = PuntDevice::create({.name = punt_device_name(directory_, port.settings.name),
+                                    .mac = mac,
+                                    .virtual_macs = port.settings.virtual_mac,
+                                    .mtu = mtu,
+                                    .queues = port.settings.queues});
+    if (!punt) return punt.error();
+    port.punt = *std::move(punt);
+    return Done{};
+}
+
+Result<PortSet> PortSet::claim(const config::Dataplane& settings, const std::string& directory) {
     PortSet set;
+    set.directory_ = std::filesystem::weakly_canonical(directory);
     for (const auto& wanted : settings.ports) {
         auto port = check(wanted, settings.workers);
         if (!port) return port.error();
@@ -80,6 +93,8 @@ Result<PortSet> PortSet::claim(const config::Dataplane& settings) {
     }
     for (auto& port : set.ports_) {
         if (!port.interface) continue;
+        const auto punt = set.open_punt(port, port.interface->mac, port.interface->mtu);
+        if (!punt) return about(port.settings, punt.error());
         if (const auto done = steer(port); !done) return about(port.settings, done.error());
     }
     return set;
@@ -126,21 +141,22 @@ Status PortSet::open_af_xdp(OpenPort& port, std::size_t index, const std::vector
     return Done{};
 }
 
-Status PortSet::open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) {
+Status PortSet::open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) const {
     const std::string& all = std::get<config::VdevPort>(port.settings.kind).arguments;
     const std::size_t comma = all.find(',');
     auto device = dpdk::Device::add(all.substr(0, comma), comma == std::string::npos ? "" : all.substr(comma + 1));
     if (!device) return device.error();
     if (auto started = device->start(pools, ring_descriptors); !started) return started;
     port.devices.push_back(*std::move(device));
-    return Done{};
+    return open_punt(port, port.devices.front().mac(), port.devices.front().mtu());
 }
 
 std::vector<DpdkPort> PortSet::queues_of(WorkerIndex worker, const dpdk::PacketPool& pool) const {
     std::vector<DpdkPort> queues;
     for (const auto& port : ports_) {
         const auto& device = port.devices[port.interface ? worker.value : 0];
-        queues.emplace_back(device.id(), port.interface ? std::uint16_t{0} : worker.value, device.mac(), pool.get());
+        queues.emplace_back(device.id(), port.interface ? std::uint16_t{0} : worker.value, device.mac(), pool.get(),
+                            port.punt->queue(worker.value));
     }
     return queues;
 }
@@ -166,6 +182,13 @@ Status PortSet::follow(const shm::Tables& tables) {
         if (done) done = port.steering->admit(view.endpoints);
         if (done) done = port.steering->retire(view.endpoints);
         if (!done) return about(port.settings, done);
+    }
+    return Done{};
+}
+
+Status PortSet::keep_punting() const {
+    for (const auto& port : ports_) {
+        if (const auto kept = port.punt->keep(); !kept) return about(port.settings, kept);
     }
     return Done{};
 }

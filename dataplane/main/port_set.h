@@ -11,6 +11,7 @@
 
 #include "dataplane/dpdk/device.h"
 #include "dataplane/ports/dpdk_port.h"
+#include "dataplane/punt/punt_device.h"
 #include "dataplane/xdp/steering.h"
 #include "src/base/result.h"
 #include "src/config/desired_state.h"
@@ -23,8 +24,8 @@ constexpr std::uint16_t ring_descriptors = 2048;
 
 class PortSet {
   public:
-    // First half. Takes the interfaces: nobody else can serve them until we die.
-    static Result<PortSet> claim(const config::Dataplane& settings);
+    // First half. Takes the interfaces: nobody else can serve them until we die. The directory is the instance's.
+    static Result<PortSet> claim(const config::Dataplane& settings, const std::string& directory);
     // Takes our program off the interfaces. Refused while a data plane serves one.
     static Status detach(const config::Dataplane& settings);
 
@@ -43,6 +44,9 @@ class PortSet {
     // Has the steering programs let through what this generation serves, and nothing else. Every worker has passed it.
     Status follow(const shm::Tables& tables);
 
+    // Sees to it that the kernel goes on taking what is punted.
+    Status keep_punting() const;
+
     // The port blocks: once at the start, and what changes every now and then.
     void describe(const shm::State& state);
     Status count(const shm::State& state) const;
@@ -52,15 +56,18 @@ class PortSet {
         config::Port settings;
         std::optional<xdp::Interface> interface {};  // of af_xdp
         std::optional<xdp::Steering> steering{};
+        std::optional<PuntDevice> punt{};
         std::vector<dpdk::Device> devices{};  // one per worker for af_xdp, else one
         std::uint64_t received_before{};      // by predecessors
     };
 
     static Result<OpenPort> check(const config::Port& settings, std::uint16_t workers);
     static Status steer(OpenPort& port);
+    Status open_punt(OpenPort& port, const MacAddress& mac, std::uint32_t mtu) const;
     static Status open_af_xdp(OpenPort& port, std::size_t index, const std::vector<dpdk::PacketPool>& pools);
-    static Status open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools);
+    Status open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) const;
 
+    std::string directory_;
     std::vector<OpenPort> ports_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "dataplane/path/batch.h"
 #include "dataplane/ports/port.h"
+#include "dataplane/punt/punt_device.h"
 #include "src/net/address.h"
 
 struct rte_mempool;
@@ -16,14 +17,15 @@ namespace shunt::dataplane {
 class DpdkPort {
   public:
     // `pool` is what it makes packets from.
-    DpdkPort(std::uint16_t device, std::uint16_t queue, const MacAddress& mac, rte_mempool* pool) noexcept
-        : device_(device), queue_(queue), mac_(mac), pool_(pool) {}
+    DpdkPort(std::uint16_t device, std::uint16_t queue, const MacAddress& mac, rte_mempool* pool,
+             const PuntQueue& punt) noexcept
+        : device_(device), queue_(queue), mac_(mac), pool_(pool), punt_(punt) {}
 
     void receive(Batch& batch) noexcept;
     // Lanes may come from any device, and their bytes may have moved within the buffer.
     std::size_t transmit(std::span<Lane* const> lanes) noexcept;
-    // No way back to the kernel yet.
-    bool punt(Lane&) noexcept { return false; }
+    // A segmented packet, too, whose first segment alone is in the lane.
+    bool punt(Lane& lane) noexcept;
     void drop(Lane& lane) noexcept;
     bool make(Lane& lane, std::uint32_t length) noexcept;
     MacAddress mac() const noexcept { return mac_; }
@@ -33,6 +35,7 @@ class DpdkPort {
     std::uint16_t queue_;
     MacAddress mac_;
     rte_mempool* pool_;
+    PuntQueue punt_;
 };
 
 static_assert(Port<DpdkPort>);

@@ -88,6 +88,9 @@ class DpdkAfXdp : public testing::Test {
         ASSERT_TRUE(steering_->set_port(interface_.mac, {}));
         const Endpoint listener{.address = vip_, .port = Be16(443), .protocol = Protocol::udp};
         ASSERT_TRUE(steering_->admit({.listeners = {listener}, .backends = {}}));
+        auto punt = PuntDevice::create({.name = "punt", .mac = interface_.mac, .mtu = 1500, .queues = queues});
+        ASSERT_TRUE(punt) << punt.error().text();
+        punt_.emplace(*std::move(punt));
         start_dpdk();
     }
 
@@ -110,7 +113,7 @@ class DpdkAfXdp : public testing::Test {
             const auto ready = device->start(*pool, descriptors);
             ASSERT_TRUE(ready) << ready.error().text();
             devices_.push_back(*device);
-            ports_.emplace_back(device->id(), std::uint16_t{0}, device->mac());
+            ports_.emplace_back(device->id(), std::uint16_t{0}, device->mac(), pool->get(), punt_->queue(i));
         }
     }
 
@@ -148,6 +151,16 @@ class DpdkAfXdp : public testing::Test {
         }
     }
 
+    // What was received goes to the kernel instead, or back to the pool.
+    void punt_what_comes(const Wire& wire, const std::function<void(DpdkPort&, Lane&)>& punt) {
+        wire.send(request(port_of(0), 443));
+        Batch batch;
+        for (std::uint16_t queue = 0; batch.received() == 0; queue = static_cast<std::uint16_t>(1 - queue)) {
+            ports_[queue].receive(batch);
+            batch.for_each_staying([&](Lane& lane) { punt(ports_[queue], lane); });
+        }
+    }
+
     ~DpdkAfXdp() override { std::filesystem::remove_all(directory_); }
 
     NetworkNamespace namespace_;
@@ -155,6 +168,7 @@ class DpdkAfXdp : public testing::Test {
     const IpAddress vip_ = IpAddress::v4(198, 18, 0, 10), client_ = IpAddress::v4(203, 0, 113, 7);
     xdp::Interface interface_;
     std::optional<xdp::Steering> steering_;
+    std::optional<PuntDevice> punt_;
     std::vector<dpdk::PacketPool> pools_;
     std::vector<dpdk::Device> devices_;
     std::vector<DpdkPort> ports_;
@@ -200,6 +214,17 @@ TEST_F(DpdkAfXdp, OurPacketsReachTheWorkersOfTheirQueuesAndLeave) {
         expected.insert(expected.begin() + 14, 10, 0x5a);
         ASSERT_EQ(wire.receive(), expected);
     }
+
+    const Wire kernel("punt");
+    const auto buffers = pools_[0].in_use() + pools_[1].in_use();
+    punt_what_comes(wire, [](DpdkPort& port, Lane& lane) { EXPECT_TRUE(port.punt(lane)); });
+    EXPECT_EQ(kernel.receive(), request(port_of(0), 443));
+    NetworkNamespace::run("ip link set punt down");
+    punt_what_comes(wire, [](DpdkPort& port, Lane& lane) {
+        EXPECT_FALSE(port.punt(lane));
+        port.drop(lane);
+    });
+    EXPECT_EQ(pools_[0].in_use() + pools_[1].in_use(), buffers);
 }
 
 }  // namespace
