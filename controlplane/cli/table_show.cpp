@@ -14,12 +14,13 @@ namespace {
 
 using nlohmann::json;
 
-// Who takes new flows while every check succeeds: ready, with a weight, and of the family.
-std::vector<WeightedKey> members(const config::Service& service, Family family) {
+// Who takes new flows for VIPs of a family while every check succeeds.
+std::vector<WeightedKey> members(const config::Service& service, Family vip) {
     std::vector<WeightedKey> result;
     for (const config::Backend& backend : service.backends) {
         const bool takes_flows = backend.state == config::BackendState::ready && backend.weight > 0;
-        if (takes_flows && backend.address.family() == family) result.push_back({backend.key(), backend.weight});
+        if (takes_flows && can_serve(service.mode, vip, backend.address.family()))
+            result.push_back({backend.key(), backend.weight});
     }
     std::sort(result.begin(), result.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
     return result;

@@ -15,13 +15,13 @@ shm::BackendStatus status_of(const config::Backend& backend, shm::Verdict verdic
     return shm::BackendStatus::ready;
 }
 
-std::vector<std::uint32_t> ready_in_key_order(const config::Service& service, Family family,
+std::vector<std::uint32_t> ready_in_key_order(const config::Service& service, Family vip,
                                               std::span<const Admission> admissions) {
     std::vector<std::pair<std::string, std::uint32_t>> ready;
     for (std::uint32_t b = 0; b < service.backends.size(); ++b) {
         const config::Backend& backend = service.backends[b];
-        const bool in = backend.address.family() == family && admissions[b].status == shm::BackendStatus::ready;
-        if (in) ready.emplace_back(backend.key(), b);
+        const bool usable = can_serve(service.mode, vip, backend.address.family());
+        if (usable && admissions[b].status == shm::BackendStatus::ready) ready.emplace_back(backend.key(), b);
     }
     std::sort(ready.begin(), ready.end());
     std::vector<std::uint32_t> positions;
@@ -50,10 +50,10 @@ std::vector<Admission> admit(const config::Service& service, std::span<const shm
     return admissions;
 }
 
-Result<FamilyTable> make_table(const config::Service& service, Family family, std::span<const Admission> admissions,
+Result<FamilyTable> make_table(const config::Service& service, Family vip, std::span<const Admission> admissions,
                                const FamilyTable& before) {
     FamilyTable table;
-    table.backends = ready_in_key_order(service, family, admissions);
+    table.backends = ready_in_key_order(service, vip, admissions);
     table.table_size = service.table_size.value_or(default_table_size(service.backends.size()));
     for (const std::uint32_t b : table.backends) table.members.push_back(service.backends[b]);
     if (table.members.empty()) return table;

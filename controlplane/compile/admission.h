@@ -31,7 +31,7 @@ struct Admission {
 std::vector<Admission> admit(const config::Service& service, std::span<const shm::Verdict> verdicts,
                              std::span<const Past> past);
 
-// The table of one family.
+// The table for the VIPs of one family.
 struct FamilyTable {
     std::vector<std::uint32_t> backends{};   // positions in the service of those that take flows, in key order
     std::vector<config::Backend> members{};  // the same, as values
@@ -41,7 +41,7 @@ struct FamilyTable {
 };
 
 // `before` is given back where it has the same members.
-Result<FamilyTable> make_table(const config::Service& service, Family family, std::span<const Admission> admissions,
+Result<FamilyTable> make_table(const config::Service& service, Family vip, std::span<const Admission> admissions,
                                const FamilyTable& before);
 
 }  // namespace shunt::controlplane

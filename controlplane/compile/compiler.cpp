@@ -6,6 +6,19 @@
 #include <utility>
 
 namespace shunt::controlplane {
+namespace {
+
+// The first of each family.
+std::array<IpAddress, 2> tunnel_source(const config::Node& node) {
+    std::array<IpAddress, 2> sources{};
+    for (const IpAddress& source : node.source) {
+        IpAddress& of_family = sources[source.is_v4() ? 0 : 1];
+        if (of_family.is_unspecified()) of_family = source;
+    }
+    return sources;
+}
+
+}  // namespace
 
 struct Compiler::Changed {
     std::size_t position{};
@@ -16,6 +29,7 @@ struct Compiler::Changed {
 // A change that is settled: all numbers are taken, nothing can fail any more.
 struct Compiler::Change {
     HashSeed site_seed{};
+    std::array<IpAddress, 2> tunnel_source{};
     Instant now{};
     std::optional<NextHops> hops{};  // if they changed
     std::vector<Changed> services{};
@@ -88,6 +102,7 @@ Status Compiler::settle(const Inputs& inputs, Change& change) {
     const std::vector<config::Service>& services = inputs.state.services;
     Book& book = ledger_.book();
     change.site_seed = inputs.site_seed;
+    change.tunnel_source = tunnel_source(inputs.state.node);
     change.now = inputs.now;
     auto gone_services = gone(services);
     if (!gone_services) return gone_services.error();
@@ -122,6 +137,7 @@ const Image& Compiler::commit() {
     if (!prepared_) return ledger_.image();
     Change& change = *prepared_;
     ledger_.image().site_seed = change.site_seed;
+    ledger_.image().tunnel_source = change.tunnel_source;
     for (const ServiceNumbers& gone : change.gone) {
         ledger_.take_out(gone, {}, change.now);
         services_.erase(gone.name);

@@ -15,6 +15,8 @@ std::uint64_t hash_of(const Endpoint& e) { return shm::endpoint_hash(e.address, 
 
 std::size_t page_of(std::uint64_t hash, std::uint32_t bits) { return bits == 0 ? 0 : hash >> (64 - bits); }
 
+Endpoint any_of(const IpAddress& address) { return {address, shm::any_port, shm::any_protocol}; }
+
 Endpoint endpoint_of(const shm::EndpointSlot& slot) { return {slot.address, slot.port, slot.protocol}; }
 
 std::vector<shm::EndpointSlot> entries_of(const EndpointTable::Page& page) {
@@ -64,17 +66,18 @@ void EndpointTable::set(const Endpoint& endpoint, std::uint32_t value) {
 }
 
 void EndpointTable::add_counted(const Endpoint& endpoint, std::uint32_t value) {
-    const Endpoint any{endpoint.address, shm::any_port, shm::any_protocol};
-    if (find(endpoint) == 0) set(any, find(any) + 1);
+    if (find(endpoint) == 0) count_up(endpoint.address);
     set(endpoint, value);
 }
 
 void EndpointTable::remove_counted(const Endpoint& endpoint) {
     if (find(endpoint) == 0) return;
-    const Endpoint any{endpoint.address, shm::any_port, shm::any_protocol};
-    set(any, find(any) - 1);
+    count_down(endpoint.address);
     set(endpoint, 0);
 }
+
+void EndpointTable::count_up(const IpAddress& address) { set(any_of(address), find(any_of(address)) + 1); }
+void EndpointTable::count_down(const IpAddress& address) { set(any_of(address), find(any_of(address)) - 1); }
 
 // The smallest size that fits: a function of the entries alone, too.
 void EndpointTable::settle_size(bool overfull) {

@@ -24,6 +24,9 @@ class EndpointTable {
     // An endpoint and, under (address, any_port, any_protocol), how many there are of its address.
     void add_counted(const Endpoint& endpoint, std::uint32_t value);
     void remove_counted(const Endpoint& endpoint);
+    // Only how many there are of an address.
+    void count_up(const IpAddress& address);
+    void count_down(const IpAddress& address);
 
     const std::vector<Page>& pages() const noexcept { return pages_; }  // 2^bits; none if there are no entries
     std::uint32_t bits() const noexcept { return bits_; }

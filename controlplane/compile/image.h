@@ -2,6 +2,7 @@
 // did not change.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -33,6 +34,8 @@ struct Image {
     EndpointTable listener_map{};
     EndpointTable source_map{};
     EndpointTable local_map{};
+    EndpointTable tunnel_map{};
+    std::array<IpAddress, 2> tunnel_source{};
     SharedVector<shm::TrieNode> routes_v4{};
     SharedVector<shm::TrieNode> routes_v6{};
 };

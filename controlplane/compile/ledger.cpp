@@ -35,6 +35,7 @@ Ledger::Ledger(const shm::Tables& published) : book_(Book::read(published)) {
     for (std::uint32_t i = 1; i < published.backends.count(); ++i) {
         const shm::BackendRecord& backend = at(image_.backends, i) = published.backends[i];
         if (backend.next_hop) ++at(hop_uses_, backend.next_hop.value);
+        if (is_tunnel_end(backend)) image_.tunnel_map.count_up(backend.address);
     }
     const auto hops = published.next_hops();
     for (std::uint32_t i = 1; i < hops.size(); ++i) at(image_.next_hops, i) = hops[i];
@@ -64,7 +65,9 @@ std::vector<ServiceNumbers> Ledger::services() const {
 void Ledger::take_out(const ServiceNumbers& before, const ServiceNumbers& after, Instant now) {
     relate(before, false);
     for (const shm::Handle handle : before.handles) {
-        const NextHopIndex hop = image_.backends[handle.index()].next_hop;
+        const shm::BackendRecord& backend = image_.backends[handle.index()];
+        if (is_tunnel_end(backend)) image_.tunnel_map.count_down(backend.address);
+        const NextHopIndex hop = backend.next_hop;
         if (hop) {
             --hop_uses_[hop.value];
             touched_hops_.insert(hop);
@@ -94,6 +97,7 @@ void Ledger::put_in(const ServiceImage& service) {
         const shm::BackendRecord& backend = at(image_.backends, index) = service.backends[i];
         if (index >= book_.awaited.size()) book_.awaited.resize(index + 1);
         book_.awaited[index] = backend.awaited != 0;
+        if (is_tunnel_end(backend)) image_.tunnel_map.count_up(backend.address);
         if (!backend.next_hop) continue;
         ++at(hop_uses_, backend.next_hop.value);
         touched_hops_.insert(backend.next_hop);
@@ -132,6 +136,11 @@ void Ledger::retire_handle(shm::Handle handle, Instant now) {
     shm::BackendRecord& record = image_.backends[handle.index()] = {};
     record.incarnation = static_cast<std::uint16_t>(handle.incarnation());
     record.retired_at = book_.handles[handle.index()].retired_at.nanoseconds;
+}
+
+bool Ledger::is_tunnel_end(const shm::BackendRecord& backend) const {
+    return backend.status != shm::BackendStatus::absent &&
+           traits_of(image_.services[backend.service.value].mode).encapsulates;
 }
 
 // Replies from a backend may be those of any listener that leads to it.

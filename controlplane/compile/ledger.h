@@ -35,6 +35,7 @@ class Ledger {
   private:
     void retire_listener(ListenerIndex index, Instant now);
     void retire_handle(shm::Handle handle, Instant now);
+    bool is_tunnel_end(const shm::BackendRecord& backend) const;
     void relate(const ServiceNumbers& service, bool related);
     void write_source(SourceNumber number, Instant now);
     void write_hop(NextHopIndex index, const NextHops& hops, Instant now);

@@ -114,10 +114,12 @@ Result<NextHopIndex> NextHops::to_backend(const IpAddress& backend, Book& book, 
     return NextHopIndex(static_cast<std::uint16_t>(own));
 }
 
-std::uint16_t NextHops::mtu(PortIndex port) const {
+std::optional<std::uint16_t> NextHops::known_mtu(PortIndex port) const {
     const auto& known = view().port_mtu;
     if (port.value < known.size() && known[port.value] != 0) return known[port.value];
-    return port.value < ports_.size() ? ports_[port.value].mtu : config::Port{}.mtu;
+    const bool has_its_own =
+        port.value < ports_.size() && std::holds_alternative<config::CapturePort>(ports_[port.value].kind);
+    return has_its_own ? std::optional(ports_[port.value].mtu) : std::nullopt;
 }
 
 shm::NextHopRecord NextHops::record(const Hop& hop, std::uint16_t version) const {
@@ -125,14 +127,19 @@ shm::NextHopRecord NextHops::record(const Hop& hop, std::uint16_t version) const
     record.address = hop.address;
     record.version = version;
     record.port = hop.port;
-    record.mtu = mtu(hop.port);
+    record.mtu = known_mtu(hop.port).value_or(config::Port{}.mtu);
     if (hop.address.is_unspecified()) record.flags = shm::NextHopRecord::on_link;
     const auto fixed = std::find(static_hops_.begin(), static_hops_.end(), hop);
     if (fixed != static_hops_.end()) {
         const config::NextHop& next_hop = statics_[static_cast<std::size_t>(fixed - static_hops_.begin())];
         record.flags = shm::NextHopRecord::has_static;
         record.mac = next_hop.mac;
-        record.mtu = next_hop.mtu;
+        record.mtu = std::min(next_hop.mtu, known_mtu(hop.port).value_or(next_hop.mtu));
+        if (next_hop.vlan) {
+            record.flags |= shm::NextHopRecord::sets_tags;
+            std::copy_n(next_hop.vlan->begin(), std::min(next_hop.vlan->size(), record.tags.size()),
+                        record.tags.begin());
+        }
     }
     return record;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -35,7 +36,8 @@ class NextHops {
   private:
     struct Draft;
 
-    std::uint16_t mtu(PortIndex port) const;
+    // As the kernel, or the configuration of a capture port, says.
+    std::optional<std::uint16_t> known_mtu(PortIndex port) const;
 
     std::shared_ptr<const NetworkView> view_{};
     std::vector<config::Port> ports_{};

@@ -29,6 +29,21 @@ Endpoint wire_endpoint(const config::Backend& backend, const Endpoint& vip) {
     return {backend.address, backend.port == 0 ? vip.port : Be16(backend.port), vip.protocol};
 }
 
+shm::ModeSettings mode_settings(const config::Service& service) {
+    const ForwardingModeTraits& mode = traits_of(service.mode);
+    const config::Tunnel& tunnel = service.tunnel;
+    shm::ModeSettings settings{};
+    settings.key = Be32(mode.takes_key ? tunnel.key.value_or(0) : tunnel.vni.value_or(0));
+    settings.tunnel_port = Be16(tunnel.port.value_or(mode.tunnel_port));
+    settings.inner_mac = tunnel.inner_mac.value_or(MacAddress{});
+    settings.dscp = service.dscp.value_or(0);
+    if (tunnel.key) settings.flags |= shm::ModeSettings::has_key;
+    settings.mss = service.mss.kind == config::Mss::Kind::automatic ? shm::mss_auto
+                   : service.mss.kind == config::Mss::Kind::off     ? shm::mss_off
+                                                                    : service.mss.value;
+    return settings;
+}
+
 class Maker {
   public:
     Maker(const ServiceInputs& inputs, const NextHops& hops, Book& book, Instant now)
@@ -41,11 +56,7 @@ class Maker {
             if (auto added = add_handles(vip); !added) return added.error();
         }
         for (std::size_t f = 0; f < families.size(); ++f) {
-            auto table = make_table(service_, families[f], admissions_, in_.before[f]);
-            if (!table) return table.error();
-            image_.record.table_size = table->table_size;
-            image_.record.table_hash[f] = table->hash;
-            image_.tables[f] = *std::move(table);
+            if (auto made = add_table(f); !made) return made.error();
         }
         for (const Endpoint& vip : service_.vips) {
             if (auto added = add_listener(vip); !added) return added.error();
@@ -85,8 +96,22 @@ class Maker {
         return past;
     }
 
+    // Where both families have the same backends they share one table.
+    Status add_table(std::size_t f) {
+        const auto is_of_it = [&](const Endpoint& vip) { return vip.address.family() == families[f]; };
+        if (std::none_of(service_.vips.begin(), service_.vips.end(), is_of_it)) return Done{};
+        const FamilyTable& other = image_.tables[0];
+        const bool shares = traits_of(service_.mode).encapsulates && other.slots;
+        auto table = make_table(service_, families[f], admissions_, shares ? other : in_.before[f]);
+        if (!table) return table.error();
+        image_.record.table_size = table->table_size;
+        image_.record.table_hash[f] = table->hash;
+        image_.tables[f] = *std::move(table);
+        return Done{};
+    }
+
     bool in_reach(std::size_t b, const Endpoint& vip) const {
-        return service_.backends[b].address.family() == vip.address.family();
+        return can_serve(service_.mode, vip.address.family(), service_.backends[b].address.family());
     }
     ServiceEndpoint handle_key(std::size_t b, const Endpoint& vip) const {
         return {image_.numbers.index, wire_endpoint(service_.backends[b], vip)};
@@ -156,6 +181,7 @@ class Maker {
         record.table_size = table.table_size;
         record.backends = static_cast<std::uint32_t>(table.backends.size());
         record.timeouts = flow_timeouts(service_.timeouts, in_.timeouts);
+        record.mode_settings = mode_settings(service_);
         listener.slots = table.slots;
         if (table.slots) listener.handles = handles_of(table, vip);
         image_.listeners.push_back(std::move(listener));
@@ -190,7 +216,7 @@ Result<ServiceImage> make_service_image(const ServiceInputs& inputs, const NextH
 bool leads_to(const shm::ListenerRecord& listener, const shm::BackendRecord& backend) noexcept {
     const bool same_port = backend.configured_port != 0 || backend.port == listener.port;
     return listener.service == backend.service && listener.protocol == backend.protocol && same_port &&
-           listener.address.family() == backend.address.family();
+           can_serve(listener.mode, listener.address.family(), backend.address.family());
 }
 
 }  // namespace shunt::controlplane

@@ -28,7 +28,7 @@ struct ServiceImage {
     shm::ServiceRecord record{};
     std::vector<ListenerImage> listeners{};      // in the order of numbers.listeners
     std::vector<shm::BackendRecord> backends{};  // in the order of numbers.handles
-    std::array<FamilyTable, 2> tables{};         // IPv4, IPv6
+    std::array<FamilyTable, 2> tables{};         // for VIPs of IPv4, IPv6
 };
 
 struct ServiceInputs {

@@ -119,6 +119,8 @@ shm::Root GenerationWriter::write(const Image& image) {
     root.listener_map = map(before_.listener_map, image.listener_map);
     root.source_map = map(before_.source_map, image.source_map);
     root.local_map = map(before_.local_map, image.local_map);
+    root.tunnel_map = map(before_.tunnel_map, image.tunnel_map);
+    root.tunnel_source = image.tunnel_source;
     root.routes_v4 = trie(before_.routes_v4, origins_.routes_v4, image.routes_v4);
     root.routes_v6 = trie(before_.routes_v6, origins_.routes_v6, image.routes_v6);
     if (!image.next_hops.empty()) {

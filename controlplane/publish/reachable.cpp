@@ -66,6 +66,7 @@ std::vector<Extent> reachable(const std::byte* region, BlockOffset root_offset) 
     walk.map(root.listener_map);
     walk.map(root.source_map);
     walk.map(root.local_map);
+    walk.map(root.tunnel_map);
     walk.block<shm::TrieNode>(root.routes_v4.nodes, root.routes_v4.count);
     walk.block<shm::TrieNode>(root.routes_v6.nodes, root.routes_v6.count);
     walk.block<shm::NextHopRecord>(root.next_hops, root.next_hop_count);

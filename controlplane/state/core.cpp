@@ -13,7 +13,7 @@ GuardRules guard_rules(const config::DesiredState& state) {
             rules.listeners.push_back(vip);
             if (!traits_of(service.mode).translates) continue;
             for (const auto& backend : service.backends) {
-                if (backend.address.family() != vip.address.family()) continue;
+                if (!can_serve(service.mode, vip.address.family(), backend.address.family())) continue;
                 const Be16 port = backend.port != 0 ? Be16(backend.port) : vip.port;
                 rules.nat_backends.push_back({backend.address, port, vip.protocol});
             }

@@ -278,7 +278,7 @@ struct Root {
         listener_map;  // (VIP, port, protocol) -> ListenerIndex, and (VIP, any_port, any_protocol) -> their number
     EndpointMapRef source_map;  // (backend, port, protocol) -> SourceNumber; also (backend, any, any), as above
     EndpointMapRef local_map;   // (address of this host, any, any) -> 1
-    EndpointMapRef tunnel_map;  // (backend reached through a tunnel, any, any) -> 1
+    EndpointMapRef tunnel_map;  // (backend reached through a tunnel, any, any) -> number of its handles
     std::array<IpAddress, 2> tunnel_source;  // outer source of tunnels: IPv4, IPv6; unspecified: none of that family
     TrieRef routes_v4;                       // -> NextHopIndex
     TrieRef routes_v6;

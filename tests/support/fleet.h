@@ -23,7 +23,9 @@ class Fleet {
                                    .prefix = {*Prefix::parse("203.0.113.0/24")},
                                    .mac = *MacAddress::parse("02:00:00:00:00:01"),
                                    .port = "lan1",
-                                   .mtu = 9000});
+                                   .mtu = 9000,
+                                   .vlan = std::vector<std::uint16_t>{100, 5}});
+        state.node.source = {IpAddress::v4(198, 18, 1, 1)};
         while (state.services.size() < services) add_service();
         change_network();
     }
@@ -39,7 +41,7 @@ class Fleet {
     // One small change.
     void edit() {
         now = now + Duration::milliseconds(static_cast<std::int64_t>(1 + random_.below(100'000)));
-        switch (random_.below(12)) {
+        switch (random_.below(14)) {
             case 0:
                 return add_service();
             case 1:
@@ -58,6 +60,10 @@ class Fleet {
             case 8:
             case 9:
                 return change_verdict(pick());
+            case 10:
+                return change_mode(any_service());
+            case 11:
+                return change_sources();
             default:
                 return change_backend(any_service());
         }
@@ -84,11 +90,39 @@ class Fleet {
         service.direct_access = chance(4);
         if (chance(3)) service.timeouts.udp = Duration::seconds(static_cast<std::int64_t>(1 + random_.below(100)));
         if (!chance(3)) service.check = config::Check{};
+        choose_mode(service);
         state.services.push_back(service);
         verdicts.emplace_back();
         const auto backends = random_.below(9);
         for (std::size_t i = 0; i < 1 + random_.below(3); ++i) add_vip(state.services.back());
         for (std::size_t i = 0; i < backends; ++i) add_backend(state.services.size() - 1);
+    }
+    void choose_mode(config::Service& service) {
+        service.mode =
+            chance(2) ? default_forwarding_mode : forwarding_modes[random_.below(forwarding_modes.size())].mode;
+        const ForwardingModeTraits& mode = traits_of(service.mode);
+        service.dscp.reset();
+        service.tunnel = {};
+        if (mode.needs_dscp) service.dscp = static_cast<std::uint8_t>(1 + random_.below(63));
+        if (mode.tunnel_port != 0 && chance(2)) service.tunnel.port = static_cast<std::uint16_t>(1 + byte());
+        if (mode.takes_key && chance(2)) service.tunnel.key = static_cast<std::uint32_t>(random_.below(2));
+        if (mode.needs_inner_frame) {
+            service.tunnel.vni = static_cast<std::uint32_t>(random_.below(1 << 24));
+            service.tunnel.inner_mac = MacAddress{{2, 0, 0, 0, 0, byte()}};
+        }
+        service.mss.kind = static_cast<config::Mss::Kind>(random_.below(3));
+        service.mss.value = service.mss.kind == config::Mss::Kind::fixed ? 1200 : 0;
+    }
+    void change_mode(config::Service& service) {
+        const config::Service before = service;
+        choose_mode(service);
+        if (!is_sound(service)) service = before;
+    }
+    void change_sources() {
+        state.node.source.clear();
+        for (std::uint64_t left = random_.below(4); left > 0; --left) {
+            state.node.source.push_back(address(chance(2), 1, 250));
+        }
     }
     void remove_service() {
         if (state.services.size() < 2) return;
@@ -164,11 +198,11 @@ class Fleet {
         for (const config::Backend& backend : service.backends) {
             if (!keys.insert(backend.key()).second) return false;
         }
-        std::set<std::pair<Endpoint, std::size_t>> wire;
+        std::set<std::pair<Endpoint, std::size_t>> wire;  // a backend behind VIPs of both families is one
         for (const Endpoint& vip : service.vips) {
             for (std::size_t b = 0; b < service.backends.size(); ++b) {
                 const config::Backend& backend = service.backends[b];
-                if (backend.address.family() != vip.address.family()) continue;
+                if (!can_serve(service.mode, vip.address.family(), backend.address.family())) continue;
                 wire.insert({{backend.address, backend.port ? Be16(backend.port) : vip.port, vip.protocol}, b});
             }
         }

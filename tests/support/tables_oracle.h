@@ -26,6 +26,7 @@ class Oracle {
     void check(const Fleet& fleet, const shm::Tables& tables) {
         judge_backends(fleet);
         endpoints_.clear();
+        tunnel_ends_.clear();
         handles_now_.clear();
         listeners_now_.clear();
         for (std::size_t s = 0; s < fleet.state.services.size(); ++s) check_service(fleet, tables, s);
@@ -33,6 +34,7 @@ class Oracle {
         check_nothing_else(fleet, tables);
         check_routes(fleet, tables);
         EXPECT_EQ(tables.site_seed(), fleet.seed);
+        check_tunnels(fleet, tables);
         check_ids();
     }
 
@@ -50,8 +52,12 @@ class Oracle {
         shm::Verdict verdict{};
     };
 
-    static bool reaches(const config::Backend& backend, const Endpoint& vip) {
-        return backend.address.family() == vip.address.family();
+    static bool encapsulates(const config::Service& service) {
+        return service.mode == ForwardingMode::ipip || service.mode == ForwardingMode::gre ||
+               service.mode == ForwardingMode::gue || service.mode == ForwardingMode::vxlan;
+    }
+    static bool reaches(const config::Service& service, const config::Backend& backend, const Endpoint& vip) {
+        return encapsulates(service) || backend.address.family() == vip.address.family();
     }
 
     void judge_backends(const Fleet& fleet) {
@@ -67,7 +73,7 @@ class Oracle {
             for (std::size_t b = 0; b < service.backends.size(); ++b) {
                 const config::Backend& backend = service.backends[b];
                 const bool used = std::any_of(service.vips.begin(), service.vips.end(),
-                                              [&](const Endpoint& vip) { return reaches(backend, vip); });
+                                              [&](const Endpoint& vip) { return reaches(service, backend, vip); });
                 if (!used) continue;
                 const auto before = judged_.find({service.name, backend.key()});
                 Judged& judged = now[{service.name, backend.key()}];
@@ -103,18 +109,36 @@ class Oracle {
             const auto udp = service.timeouts.udp.value_or(*fleet.state.dataplane.timeouts.udp);
             EXPECT_EQ(listener.timeouts.udp, to_ticks(udp));
             EXPECT_EQ(listener.timeouts.tcp_established, to_ticks(*fleet.state.dataplane.timeouts.tcp_established));
+            check_settings(service, listener.mode_settings);
             check_table(fleet, tables, service, vip, listener);
             for (const config::Backend& backend : service.backends) {
-                if (reaches(backend, vip)) endpoints_[on_the_wire(backend, vip)].insert(index);
+                if (!reaches(service, backend, vip)) continue;
+                const Endpoint wire = on_the_wire(backend, vip);
+                if (service.mode == ForwardingMode::nat) endpoints_[wire].insert(index);
+                if (encapsulates(service)) tunnel_ends_[wire.address].insert({service.name, wire});
             }
         }
+    }
+
+    static void check_settings(const config::Service& service, const shm::ModeSettings& settings) {
+        const config::Tunnel& tunnel = service.tunnel;
+        EXPECT_EQ(settings.dscp, service.dscp.value_or(0));
+        EXPECT_EQ(settings.inner_mac, tunnel.inner_mac.value_or(MacAddress{}));
+        EXPECT_EQ(settings.key.host(), tunnel.key.value_or(tunnel.vni.value_or(0)));
+        EXPECT_EQ(settings.flags, tunnel.key ? shm::ModeSettings::has_key : 0);
+        const std::uint16_t usual = service.mode == ForwardingMode::gue     ? 6080
+                                    : service.mode == ForwardingMode::vxlan ? 4789
+                                                                            : 0;
+        EXPECT_EQ(settings.tunnel_port.host(), tunnel.port.value_or(usual));
+        const std::array<std::uint16_t, 3> mss{0xffff, 0, 1200};
+        EXPECT_EQ(settings.mss, mss[static_cast<std::size_t>(service.mss.kind)]);
     }
 
     void check_table(const Fleet& fleet, const shm::Tables& tables, const config::Service& service, const Endpoint& vip,
                      const shm::ListenerRecord& listener) {
         std::map<std::string, const config::Backend*> in;
         for (const config::Backend& backend : service.backends) {
-            if (!reaches(backend, vip)) continue;
+            if (!reaches(service, backend, vip)) continue;
             if (status(service.name, backend.key()) == shm::BackendStatus::ready) in[backend.key()] = &backend;
             check_backend(fleet, tables, service, vip, backend);
         }
@@ -156,7 +180,8 @@ class Oracle {
         EXPECT_EQ(record.awaited != 0, judged.awaited);
         EXPECT_EQ(record.weight, backend.weight);
         EXPECT_EQ(record.configured_port, backend.port);
-        EXPECT_EQ(record.source.value, tables.source_map.find(wire.address, wire.port, wire.protocol));
+        const auto source = tables.source_map.find(wire.address, wire.port, wire.protocol);
+        EXPECT_EQ(record.source.value, service.mode == ForwardingMode::nat ? source : 0);
         check_way(fleet, tables, tables.next_hop(record.next_hop), bool(record.next_hop), wire.address, true);
     }
     static shm::Handle find_handle(const shm::Tables& tables, const std::string& service, const Endpoint& wire) {
@@ -185,6 +210,26 @@ class Oracle {
         }
         for (const auto& [address, count] : per_address) {
             EXPECT_EQ(tables.source_map.find(address, shm::any_port, shm::any_protocol), count);
+        }
+    }
+
+    void check_tunnels(const Fleet& fleet, const shm::Tables& tables) const {
+        std::size_t ends = 0;
+        tables.tunnel_map.for_each([&](const shm::EndpointSlot& slot) {
+            ++ends;
+            EXPECT_EQ(slot.port, shm::any_port);
+            EXPECT_EQ(slot.protocol, shm::any_protocol);
+            const auto found = tunnel_ends_.find(slot.address);
+            ASSERT_NE(found, tunnel_ends_.end()) << slot.address.text();
+            EXPECT_EQ(slot.value, found->second.size());
+            EXPECT_TRUE(tables.is_tunnel_end(slot.address));
+        });
+        EXPECT_EQ(ends, tunnel_ends_.size());
+        for (const Family family : {Family::ipv4, Family::ipv6}) {
+            const auto& sources = fleet.state.node.source;
+            const auto first = std::find_if(sources.begin(), sources.end(),
+                                            [&](const IpAddress& source) { return source.family() == family; });
+            EXPECT_EQ(tables.tunnel_source(family), first == sources.end() ? IpAddress{} : *first);
         }
     }
 
@@ -244,11 +289,12 @@ class Oracle {
         EXPECT_EQ(found.port, *best.port) << to.text();
         EXPECT_EQ(found.address, on_link && own_record ? to : best.gateway) << to.text();
         EXPECT_NE(found.version, 0);
-        const std::uint8_t flags = best.fixed               ? shm::NextHopRecord::has_static
+        const std::uint8_t flags = best.fixed ? shm::NextHopRecord::has_static | shm::NextHopRecord::sets_tags
                                    : on_link && !own_record ? shm::NextHopRecord::on_link
                                                             : 0;
         EXPECT_EQ(found.flags, flags) << to.text();
-        EXPECT_EQ(found.mtu, best.fixed ? best.fixed->mtu : fleet.network->port_mtu[best.port->value]);
+        EXPECT_EQ(found.mtu, fleet.network->port_mtu[best.port->value]) << "the static one is larger";
+        EXPECT_EQ(found.tags, (best.fixed ? std::array<std::uint16_t, 2>{100, 5} : std::array<std::uint16_t, 2>{}));
         EXPECT_EQ(found.mac, best.fixed ? best.fixed->mac : MacAddress{});
     }
     void check_routes(const Fleet& fleet, const shm::Tables& tables) const {
@@ -285,7 +331,8 @@ class Oracle {
     }
 
     std::map<Name, Judged> judged_{};
-    std::map<Endpoint, std::set<ListenerIndex>> endpoints_{};
+    std::map<Endpoint, std::set<ListenerIndex>> endpoints_{};  // of backends whose replies come back
+    std::map<IpAddress, std::set<std::pair<std::string, Endpoint>>> tunnel_ends_{};  // and the handles there
     std::map<Owner, shm::Handle> handles_{}, handles_now_{};
     std::map<Owner, ListenerIndex> listeners_{}, listeners_now_{};
     std::set<std::uint32_t> every_handle_{};

@@ -234,6 +234,84 @@ TEST(Compiler, NextHopsFollowTheRoutes) {
     EXPECT_EQ(compiler.image().backends[1].status, shm::BackendStatus::ready);
 }
 
+TEST(Compiler, StaticNextHopsSayTheirTagsAndMtu) {
+    config::DesiredState state = one_service();
+    state.dataplane.ports.push_back({.name = "file", .kind = config::CapturePort{}, .mtu = 1400});
+    const auto hop = [](std::uint8_t last, const char* port, std::optional<std::vector<std::uint16_t>> vlan) {
+        return config::NextHop{.address = IpAddress::v4(198, 18, 2, last), .port = port, .vlan = std::move(vlan)};
+    };
+    state.next_hops = {hop(1, "lan0", std::nullopt), hop(2, "lan0", {{}}), hop(3, "file", {{5}}),
+                       hop(4, "file", {{100, 5}})};
+    state.next_hops[0].mtu = 1300;
+    state.next_hops[1].mtu = 9000;
+    state.services[0].backends = {backend(1), backend(2), backend(3), backend(4)};
+    const auto records = [&](std::vector<std::uint16_t> port_mtu) {
+        auto view = std::make_shared<NetworkView>();
+        view->port_mtu = std::move(port_mtu);
+        Inputs in = inputs(state);
+        in.network = view;
+        Compiler compiler;
+        EXPECT_TRUE(compiler.compile(in));
+        std::vector<shm::NextHopRecord> found;
+        for (std::uint32_t b = 1; b <= 4; ++b) {
+            found.push_back(compiler.image().next_hops[compiler.image().backends[b].next_hop.value]);
+        }
+        return found;
+    };
+    using Tags = std::array<std::uint16_t, 2>;
+    const auto hops = records({1500});
+    const std::array<Tags, 4> tags{Tags{}, Tags{}, Tags{5}, Tags{100, 5}};
+    const std::array<std::uint16_t, 4> mtu{1300, 1500, 1400, 1400};
+    for (std::size_t i = 0; i < 4; ++i) {
+        EXPECT_EQ(hops[i].flags, shm::NextHopRecord::has_static | (i == 0 ? 0 : shm::NextHopRecord::sets_tags)) << i;
+        EXPECT_EQ(hops[i].tags, tags[i]) << i;
+        EXPECT_EQ(hops[i].mtu, mtu[i]) << i;
+    }
+    EXPECT_EQ(records({})[1].mtu, 9000) << "nobody knows better";
+}
+
+TEST(Compiler, VipsOfBothFamiliesShareTunnels) {
+    config::DesiredState state = one_service();
+    config::Service& web = state.services[0];
+    web.mode = ForwardingMode::ipip;
+    web.vips.push_back({*IpAddress::parse("2001:db8::10"), Be16(443), Protocol::tcp});
+    web.vips.push_back({*IpAddress::parse("2001:db8::10"), Be16(80), Protocol::tcp});
+    web.backends.push_back({.address = *IpAddress::parse("2001:db8:2::21")});
+    state.node.source = {*IpAddress::parse("2001:db8:1::1"), IpAddress::v4(198, 18, 1, 1),
+                         IpAddress::v4(198, 18, 1, 2)};
+    Compiler compiler;
+    ASSERT_TRUE(compiler.compile(inputs(state)));
+    const Image& image = compiler.image();
+    EXPECT_EQ(image.backends.size(), 1U + 3 + 3) << "one handle for each port";
+    const ListenerImage &v4 = image.listeners[1], &v6 = image.listeners[2];
+    EXPECT_EQ(v4.slots, v6.slots);
+    EXPECT_EQ(*v4.handles, *v6.handles);
+    EXPECT_EQ(image.services[1].table_hash[0], image.services[1].table_hash[1]);
+    EXPECT_EQ(image.tunnel_source[0], IpAddress::v4(198, 18, 1, 1));
+    EXPECT_EQ(image.tunnel_source[1], *IpAddress::parse("2001:db8:1::1"));
+    const auto tunnels_to = [&](const config::Backend& b) {
+        return image.tunnel_map.find({b.address, shm::any_port, shm::any_protocol});
+    };
+    for (const config::Backend& b : web.backends) EXPECT_EQ(tunnels_to(b), 2U);
+    EXPECT_EQ(image.source_map.entries(), 0U);
+
+    // Only VIPs of one family: there is no table for the other.
+    web.vips.resize(1);
+    ASSERT_TRUE(compiler.compile(inputs(state)));
+    EXPECT_NE(image.services[1].table_hash[0], 0U);
+    EXPECT_EQ(image.services[1].table_hash[1], 0U);
+    EXPECT_EQ(image.listeners[1].record.backends, 3U);
+    EXPECT_EQ(tunnels_to(web.backends[0]), 1U);
+
+    // The way is another one now; who it leads to stays.
+    const shm::Handle before = (*image.listeners[1].handles)[0];
+    web.mode = ForwardingMode::direct;
+    ASSERT_TRUE(compiler.compile(inputs(state)));
+    EXPECT_EQ((*image.listeners[1].handles)[0], before);
+    EXPECT_EQ(image.listeners[1].record.backends, 2U);
+    EXPECT_EQ(image.tunnel_map.entries(), 0U);
+}
+
 TEST(NetworkView, TellsRoutesInPortsOfOurs) {
     std::vector<config::Port> ports{{.name = "a", .kind = config::AfXdpPort{"eth1"}},
                                     {.name = "b", .kind = config::VdevPort{"net_af_packet0,iface=eth2,blocksz=4096"}},
