@@ -120,7 +120,7 @@ TEST_F(XdpSteering, AnotherBuildsLeftoverIsReplaced) {
     attach_other_build();
     const auto left = attached_program(interface_);
     ASSERT_TRUE(left);
-    ASSERT_EQ(left->build, std::optional<std::uint64_t>(1));
+    ASSERT_EQ(build_of(*left), std::optional<std::uint64_t>(1));
     const auto steering = attach();
     EXPECT_NE(steering->program().id, left->id);
     EXPECT_EQ(attached_id(), steering->program().id);
