@@ -1,5 +1,6 @@
 #include "dataplane/path/cut.h"
 
+#include <array>
 #include <cstring>
 
 #include "src/net/checksum.h"
@@ -10,15 +11,10 @@ namespace {
 constexpr std::uint8_t copied_option = 0x80;  // RFC 791 section 3.1, "Options"
 constexpr std::uint8_t end_of_options = 0;
 constexpr std::uint8_t no_operation = 1;
+constexpr std::size_t longest_header = 60;
 
 std::uint32_t header_length(const Lane& lane) noexcept {
     return (lane.header_at<Ipv4Header>(lane.l3_offset).version_and_length & 0x0f) * 4U;
-}
-
-// Data bytes in every piece but the last. Later pieces have a header no longer than the first one's.
-std::uint32_t data_per_piece(const Lane& lane) noexcept {
-    const std::uint32_t header = header_length(lane);
-    return lane.room > header ? (lane.room - header) & ~7U : 0;
 }
 
 void finish(Lane& piece, std::uint32_t header, std::uint32_t data, std::uint16_t fragment) noexcept {
@@ -51,12 +47,31 @@ std::uint32_t copy_header(const Lane& whole, std::byte* to) noexcept {
     return length;
 }
 
+// Bytes of data in the pieces. All but the last hold a multiple of 8; later ones may have a shorter header.
+struct Portions {
+    std::uint32_t first;
+    std::uint32_t middle;
+    std::uint32_t longest_last;
+
+    std::uint32_t begin_of(std::uint32_t piece) const noexcept { return piece == 0 ? 0 : first + (piece - 1) * middle; }
+};
+
+Portions portions_of(const Lane& lane) noexcept {
+    std::array<std::byte, longest_header> later_header;
+    const auto room_behind = [&lane](std::uint32_t header) { return lane.room > header ? lane.room - header : 0U; };
+    const std::uint32_t first = room_behind(header_length(lane));
+    const std::uint32_t later = room_behind(copy_header(lane, later_header.data()));
+    return {first & ~7U, later & ~7U, later};
+}
+
 }  // namespace
 
 std::uint32_t count_pieces(const Lane& lane) noexcept {
-    const std::uint32_t data = lane.ip_length - header_length(lane);
-    const std::uint32_t each = data_per_piece(lane);
-    return each == 0 ? 0 : (data + each - 1) / each;
+    const Portions portions = portions_of(lane);
+    if (portions.first == 0) return 0;
+    const std::uint32_t left = lane.ip_length - header_length(lane) - portions.first;
+    if (left <= portions.longest_last) return 2;
+    return 2 + (left - portions.longest_last + portions.middle - 1) / portions.middle;
 }
 
 void write_piece(const Lane& whole, std::uint32_t number, Lane& piece) noexcept {
@@ -69,11 +84,11 @@ void write_piece(const Lane& whole, std::uint32_t number, Lane& piece) noexcept 
     piece.verdict = Verdict::keep();
 
     const std::uint32_t whole_header = header_length(whole);
-    const std::uint32_t each = data_per_piece(whole);
-    const std::uint32_t begin = number * each;
+    const Portions portions = portions_of(whole);
+    const std::uint32_t begin = portions.begin_of(number);
     const std::uint32_t left = whole.ip_length - whole_header - begin;
-    const bool last = left <= each;
-    const std::uint32_t data = last ? left : each;
+    const bool last = left <= portions.longest_last;
+    const std::uint32_t data = last ? left : portions.middle;
     std::memcpy(bytes, whole.bytes, whole.l3_offset);
     const std::uint32_t header = copy_header(whole, bytes + whole.l3_offset);
     std::memcpy(bytes + whole.l3_offset + header, whole.bytes + whole.l3_offset + whole_header + begin, data);
@@ -88,7 +103,7 @@ void keep_first_piece(Lane& lane) noexcept {
     if (lane.part == Part::whole) lane.part = Part::first;
     lane.verdict = Verdict::keep();
     const std::uint16_t before = lane.header_at<Ipv4Header>(lane.l3_offset).flags_and_offset.host();
-    finish(lane, header_length(lane), data_per_piece(lane),
+    finish(lane, header_length(lane), portions_of(lane).first,
            static_cast<std::uint16_t>((before & ipv4_fragment_offset) | ipv4_more_fragments));
 }
 
