@@ -101,9 +101,11 @@ Status CaptureWriter::close() {
     return Error{.message = "the capture could not be written in full", .remedy = "make room", .file = handle_->path};
 }
 
+// A packet that was dropped may leave all the same, as the answer to its sender.
 void CaptureJournal::sent(const Lane& lane) noexcept {
     if (out_) out_->write({lane.bytes, lane.length}, clock_.now());
-    settle(lane, ++sent_);
+    ++sent_;
+    settle(lane, lane.verdict.keeps() ? sent_ : 0);
 }
 
 void CaptureJournal::punted(const Lane& lane) noexcept {
