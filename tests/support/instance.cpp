@@ -60,16 +60,28 @@ config::Service make_service(const std::string& name, std::vector<std::string> v
 }
 
 Instance::Instance(std::vector<config::Service> services, std::uint16_t workers, std::uint64_t buckets_per_worker)
-    : regions_({workers, shm::max_handles, shm::max_services, 0, buckets_per_worker}, flow_seed), hand_over_(workers) {
+    : adds_next_hops_(true),
+      regions_({workers, shm::max_handles, shm::max_services, 0, buckets_per_worker}, flow_seed),
+      hand_over_(workers) {
     config::Port lan;
     lan.name = "lan0";
     state_.dataplane.ports.push_back(lan);
     state_.dataplane.workers = workers;
     state_.services = std::move(services);
+    start();
+}
+
+Instance::Instance(config::DesiredState state, std::uint64_t buckets_per_worker)
+    : state_(std::move(state)),
+      regions_({state_.dataplane.workers, shm::max_handles, shm::max_services, 0, buckets_per_worker}, flow_seed),
+      hand_over_(state_.dataplane.workers) {
+    start();
+}
+
+void Instance::start() {
     network_ = std::make_shared<controlplane::NetworkView>();
     network_->local_addresses = {*IpAddress::parse("198.18.1.2"), *IpAddress::parse("2001:db8:1::2")};
-
-    for (std::uint16_t i = 0; i < workers; ++i) {
+    for (std::uint16_t i = 0; i < state_.dataplane.workers; ++i) {
         ports_.push_back(std::make_unique<dataplane::MemoryPort>(pool_, port_mac));
         workers_.push_back(std::make_unique<Worker>(regions_.tables_region(), state(), WorkerIndex(i),
                                                     std::vector{ports_.back().get()}, clock, hand_over_));
@@ -94,7 +106,7 @@ std::vector<std::vector<shm::Verdict>> Instance::verdict_rows() const {
 }
 
 void Instance::publish() {
-    state_.next_hops = next_hops(state_.services, mtu_);
+    if (adds_next_hops_) state_.next_hops = next_hops(state_.services, mtu_);
     const auto rows = verdict_rows();
     const auto image = compiler_.compile(
         {.state = state_, .verdicts = rows, .network = network_, .site_seed = site_seed, .now = clock.now()});
@@ -108,8 +120,14 @@ Instance::Output Instance::burst(const std::vector<Bytes>& packets, std::size_t 
     dataplane::MemoryPort& port = *ports_[worker];
     port.allow_punt(punt_allowed_);
     for (const Bytes& packet : packets) EXPECT_TRUE(port.inject(packet));
+    const DropCounts before = drop_counts(worker);
     workers_[worker]->poll_once();
+    const DropCounts after = drop_counts(worker);
     Output output;
+    for (const auto& [reason, name, meaning] : shm::drop_reasons) {
+        const auto index = static_cast<std::size_t>(reason);
+        output.dropped.insert(output.dropped.end(), after[index] - before[index], std::string(name));
+    }
     for (const auto* buffer : port.sent()) output.sent.emplace_back(buffer->bytes().begin(), buffer->bytes().end());
     for (const auto* buffer : port.punted()) output.punted.emplace_back(buffer->bytes().begin(), buffer->bytes().end());
     port.clear_output();
@@ -123,25 +141,24 @@ Seen Instance::forward(const Packet& packet, std::size_t worker) {
 }
 
 std::string Instance::fate(const Bytes& packet, std::size_t worker, Bytes* sent) {
-    std::array<std::uint64_t, shm::max_drop_reasons> before{};
-    for (const auto& text : shm::drop_reasons)
-        before[static_cast<std::size_t>(text.reason)] = drops(text.reason, worker);
     const Output output = burst({packet}, worker);
     if (sent != nullptr && !output.sent.empty()) *sent = output.sent.front();
-    for (const auto& text : shm::drop_reasons) {  // first: the sender may have been told
-        if (drops(text.reason, worker) == before[static_cast<std::size_t>(text.reason)] + 1)
-            return std::string(text.name);
-    }
+    if (!output.dropped.empty()) return output.dropped.front();  // first: the sender may have been told
     if (!output.sent.empty()) return "forwarded";
     return output.punted.empty() ? "waiting" : "punted";
 }
 
 std::uint64_t Instance::drops(shm::DropReason reason, std::size_t worker) {
-    std::uint64_t sum = 0;
-    for (const auto& service : state().drops(WorkerIndex(static_cast<std::uint16_t>(worker)))) {
-        sum += service.by_reason[static_cast<std::size_t>(reason)].read();
+    return drop_counts(worker)[static_cast<std::size_t>(reason)];
+}
+
+Instance::DropCounts Instance::drop_counts(std::size_t worker) {
+    DropCounts counts{};
+    const auto services = state().drops(WorkerIndex(static_cast<std::uint16_t>(worker)));
+    for (const auto& service : services.first(std::max(1U, tables().services.count()))) {
+        for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += service.by_reason[i].read();
     }
-    return sum;
+    return counts;
 }
 
 void Instance::hear_news() {

@@ -26,8 +26,11 @@ config::Backend backend(const std::string& text);  // "198.18.2.11:8080", or wit
 
 class Instance {
   public:
+    // One port, and a next hop for every backend and for all clients.
     explicit Instance(std::vector<config::Service> services, std::uint16_t workers = 1,
                       std::uint64_t buckets_per_worker = 4096);
+    // All as configured, on the first port.
+    explicit Instance(config::DesiredState state, std::uint64_t buckets_per_worker = 4096);
 
     // Publishes the services as they are now; every worker uses them afterwards.
     void publish();
@@ -42,6 +45,7 @@ class Instance {
     struct Output {
         std::vector<Bytes> sent;
         std::vector<Bytes> punted;
+        std::vector<std::string> dropped;  // a reason for each
     };
     Output burst(const std::vector<Bytes>& packets, std::size_t worker = 0);
     // One packet that must be forwarded.
@@ -64,9 +68,14 @@ class Instance {
     void expect_conservation();
 
   private:
+    using DropCounts = std::array<std::uint64_t, shm::drop_reasons.size()>;
+
+    void start();
     std::vector<std::vector<shm::Verdict>> verdict_rows() const;
+    DropCounts drop_counts(std::size_t worker);
 
     config::DesiredState state_;
+    bool adds_next_hops_{};
     std::map<std::pair<std::string, std::string>, shm::Verdict> verdicts_;
     std::shared_ptr<controlplane::NetworkView> network_;
     controlplane::Compiler compiler_;
