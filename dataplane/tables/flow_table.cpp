@@ -57,12 +57,6 @@ std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& buck
 
 std::optional<FlowEntry> FlowTable::read(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
                                          Be16 peer_port) noexcept {
-    const std::uint64_t meta = bucket.units[unit].meta.load(std::memory_order_relaxed);
-    const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_relaxed);
-    // A cheap look first: most units belong to somebody else.
-    const bool narrow = kind_of(meta) == Kind::narrow && peer.is_v4() && is_narrow_of(key, peer, peer_port);
-    const bool wide = kind_of(meta) == Kind::wide_first && key == peer.high_word();
-    if (!narrow && !wide) return std::nullopt;
     const auto stored = read_any(bucket, unit);
     if (!stored || stored->key.peer != peer || stored->key.peer_port != peer_port) return std::nullopt;
     return stored->entry;

@@ -70,8 +70,10 @@ class FlowTable {
     std::optional<Found> find(std::uint64_t hash, const IpAddress& peer, Be16 peer_port,
                               Matches&& matches) const noexcept {
         const std::uint32_t candidates[2] = {first_bucket(hash), second_bucket(hash)};
+        const std::uint64_t narrow_key = shifted_key(peer, peer_port);
         for (const std::uint32_t bucket : candidates) {
             for (std::uint8_t unit = 0; unit < 4; ++unit) {
+                if (!may_be_of(buckets_[bucket].units[unit], peer, narrow_key)) continue;
                 const auto entry = read(buckets_[bucket], unit, peer, peer_port);
                 if (entry && matches(*entry)) return Found{*entry, {bucket, unit}};
             }
@@ -134,9 +136,15 @@ class FlowTable {
         FlowEntry entry;
     };
     static std::optional<Stored> read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept;
-    static bool is_narrow_of(std::uint64_t key, const IpAddress& peer, Be16 peer_port) noexcept {
-        return static_cast<std::uint32_t>(key) == peer.as_v4().raw &&
-               static_cast<std::uint16_t>(key >> 32) == peer_port.raw;
+    // What is left of the key of a narrow entry of this peer without its listener; what none can be for IPv6.
+    static std::uint64_t shifted_key(const IpAddress& peer, Be16 peer_port) noexcept {
+        return peer.is_v4() ? std::uint64_t{peer.as_v4().raw} << 16 | std::uint64_t{peer_port.raw} << 48 : 1;
+    }
+    // A cheap look first: most units belong to somebody else.
+    static bool may_be_of(const shm::FlowUnit& unit, const IpAddress& peer, std::uint64_t narrow_key) noexcept {
+        const std::uint64_t key = unit.key.load(std::memory_order_relaxed);
+        const Kind kind = kind_of(unit.meta.load(std::memory_order_relaxed));
+        return kind == Kind::narrow ? key << 16 == narrow_key : kind == Kind::wide_first && key == peer.high_word();
     }
     static std::uint32_t occupied(const shm::FlowBucket& bucket) noexcept;
 
