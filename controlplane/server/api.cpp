@@ -320,8 +320,13 @@ void delete_override(Call& call) {
 
 // ------------------------------------------------------------------------------------------------ the whole document
 
+struct ReadConfig {
+    ApplyConfig request{};
+    std::vector<Error> warnings{};
+};
+
 // Nothing if the request was answered.
-std::optional<ApplyConfig> read_config(Call& call) {
+std::optional<ReadConfig> read_config(Call& call) {
     static constexpr std::array<std::string_view, 3> fields{"toml", "file", "config"};
     const auto json = call.body(fields);
     if (!json) return std::nullopt;
@@ -337,16 +342,19 @@ std::optional<ApplyConfig> read_config(Call& call) {
     config::Positions positions;
     auto state = toml ? config::parse_toml(text, json->value("file", "request"), &positions)
                       : config::from_json((*json)["config"]);
-    const Status sound = state ? config::validate(*state, positions) : Status(state.error());
-    if (sound) return ApplyConfig{std::move(*state), Origin::api, toml ? std::optional(text_hash(text)) : std::nullopt};
-    Error error = sound.error();
+    auto findings = state ? config::examine(*state, positions) : config::Findings{.errors = {state.error()}};
+    if (findings.errors.empty()) {
+        return ReadConfig{{std::move(*state), Origin::api, toml ? std::optional(text_hash(text)) : std::nullopt},
+                          std::move(findings.warnings)};
+    }
+    Error error = std::move(findings.errors.front());
     error.pointer = toml ? "" : "/config" + error.pointer;
     call.refuse(422, error);
     return std::nullopt;
 }
 
 void post_apply(Call& call) {
-    if (auto applied = read_config(call)) call.submit(std::move(*applied));
+    if (auto read = read_config(call)) call.submit(std::move(read->request));
 }
 
 void post_diff(Call& call) {
@@ -355,14 +363,15 @@ void post_diff(Call& call) {
 }
 
 void post_check(Call& call) {
-    auto applied = read_config(call);
-    if (!applied) return;
-    call.options = {.dry_run = true};
-    const auto answered = [&call](const Answer& outcome) {
+    auto read = read_config(call);
+    if (!read) return;
+    Json warnings = Json::array();
+    for (const auto& warning : read->warnings) warnings.push_back(warning.text());
+    const auto answered = [&](const Answer& outcome) {
         if (const auto* rejection = std::get_if<Rejection>(&outcome)) return call.refuse(422, rejection->error);
-        call.answer({{"valid", true}, {"warnings", std::get<ChangeReply>(outcome).warnings}});
+        call.answer({{"valid", true}, {"warnings", std::move(warnings)}});
     };
-    call.core.request(std::move(*applied), call.options, call.documents.now, answered);
+    call.core.request(std::move(read->request), {.dry_run = true}, call.documents.now, answered);
 }
 
 // ------------------------------------------------------------------------------------------------ which is which

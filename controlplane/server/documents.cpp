@@ -255,7 +255,7 @@ Json Documents::service(const config::Service& service) const {
     const auto& all = core.wanted().desired.services;
     const auto position = static_cast<std::size_t>(&service - all.data());
     return {{"service", config::to_json(service)},
-            {"status", ServiceStatus(*this, api::live_services(tables), position).json()}};
+            {"status", ServiceStatus(*this, api::live_services(tables, service.name), position).json()}};
 }
 
 Json Documents::backends(const config::Service& service) const {

@@ -6,6 +6,20 @@
 #include "src/config/validate.h"
 
 namespace shunt::controlplane {
+namespace {
+
+std::vector<std::string> texts(const std::vector<Error>& findings) {
+    std::vector<std::string> all;
+    for (const auto& finding : findings) all.push_back(finding.text());
+    return all;
+}
+
+bool contains(const std::vector<std::string>& all, const std::string& text) {
+    return std::find(all.begin(), all.end(), text) != all.end();
+}
+
+}  // namespace
+
 GuardRules guard_rules(const config::DesiredState& state) {
     GuardRules rules;
     for (const auto& service : state.services) {
@@ -32,6 +46,7 @@ Core::Core(Outside& outside, Events& events, Wanted wanted, NetworkSnapshot netw
       scene_{.wanted = std::move(wanted)},
       health_(seed),
       network_(std::move(network)) {
+    scene_.warnings = texts(config::warnings(scene_.wanted.desired));
     scene_.effective = effective(scene_.wanted);
     scene_.verdicts = Verdicts{}.reconfigured(scene_.effective, read_back);
     scene_.network = view_of(scene_.effective);
@@ -57,7 +72,6 @@ Result<Wanted> Core::next_wanted(const Request& request, Now now) const {
     if (!decided) return decided;
     Wanted next = std::move(decided).value();
     config::fix_table_sizes(next.desired, &scene_.wanted.desired);
-    if (const Status valid = config::validate(next.desired); !valid) return valid.error();
     return next;
 }
 
@@ -70,32 +84,40 @@ void Core::request(const Request& request, const WriteOptions& options, Now now,
     }
     auto next = next_wanted(request, now);
     if (!next) return reply(Rejection{Rejection::Why::refused, next.error()});
+    auto findings = config::examine(next->desired);
+    if (!findings.errors.empty()) return reply(Rejection{Rejection::Why::refused, std::move(findings.errors.front())});
 
     const bool differs = !(*next == scene_.wanted);  // also in where it comes from
     ChangeReply answer{
         .dry_run = options.dry_run, .changes = plan(scene_.wanted, *next), .revision = scene_.wanted.revision};
     answer.changed = !answer.changes.empty();
     answer.warnings = remarks(scene_.wanted, *next);
+    for (auto& warning : texts(findings.warnings)) {
+        if (!contains(scene_.warnings, warning)) answer.warnings.push_back(std::move(warning));
+    }
     if (differs) {
         next->revision = scene_.wanted.revision + 1;
-        Scene scene = scene_of(std::move(*next));
+        Scene scene = scene_of(std::move(*next), findings.warnings);
         if (const Status possible = try_out(scene, now); !possible) {
             return reply(Rejection{Rejection::Why::refused, possible.error()});
         }
-        if (options.dry_run) return reply_when_passed(std::move(answer), options, now, std::move(reply));
-        if (auto rejection = commit(std::move(scene), now)) return reply(std::move(*rejection));
-        const std::size_t count = answer.changes.size();
-        answer.revision = scene_.wanted.revision;
-        log({.kind = EventKind::audit,
-             .text = options.who + " changed " + std::to_string(count) + (count == 1 ? " key" : " keys") +
-                     (count == 0 ? "" : ", first " + answer.changes.front().key)},
-            now);
+        if (!options.dry_run) {
+            if (auto rejection = commit(std::move(scene), now)) return reply(std::move(*rejection));
+            answer.revision = scene_.wanted.revision;
+            audit(options.who, answer.changes, now);
+        }
     }
     reply_when_passed(std::move(answer), options, now, std::move(reply));
 }
 
-Core::Scene Core::scene_of(Wanted wanted) const {
-    Scene scene{.wanted = std::move(wanted)};
+void Core::audit(const std::string& who, const std::vector<Change>& changes, Now now) {
+    const std::string count = std::to_string(changes.size()) + (changes.size() == 1 ? " key" : " keys");
+    const std::string first = changes.empty() ? "" : ", first " + changes.front().key;
+    log({.kind = EventKind::audit, .text = who + " changed " + count + first}, now);
+}
+
+Core::Scene Core::scene_of(Wanted wanted, const std::vector<Error>& warnings) const {
+    Scene scene{.wanted = std::move(wanted), .warnings = texts(warnings)};
     scene.effective = effective(scene.wanted);
     scene.verdicts = scene_.verdicts.reconfigured(scene.effective);
     scene.network = view_of(scene.effective);
@@ -334,8 +356,7 @@ std::vector<std::string> Core::problems() const {
 }
 
 std::vector<std::string> Core::warnings() const {
-    std::vector<std::string> all;
-    for (const auto& warning : config::warnings(scene_.effective)) all.push_back(warning.text());
+    std::vector<std::string> all = scene_.warnings;
     if (network_.routes_ignored != 0) {
         all.push_back(std::to_string(network_.routes_ignored) +
                       " kernel routes are beyond the bound and not followed; next hops may be wrong");

@@ -132,6 +132,7 @@ class Core {
     // What is wanted, and all that follows from it.
     struct Scene {
         Wanted wanted{};
+        std::vector<std::string> warnings{};  // what validation found, short of an error
         config::DesiredState effective{};
         Verdicts verdicts{};
         std::shared_ptr<const NetworkView> network{};
@@ -150,7 +151,7 @@ class Core {
     };
 
     Result<Wanted> next_wanted(const Request& request, Now now) const;
-    Scene scene_of(Wanted wanted) const;
+    Scene scene_of(Wanted wanted, const std::vector<Error>& warnings) const;
     std::shared_ptr<const NetworkView> view_of(const config::DesiredState& state) const;
     Status try_out(const Scene& scene, Now now);
     std::optional<Rejection> commit(Scene next, Now now);
@@ -163,6 +164,7 @@ class Core {
     void watch_dataplane(const Progress& progress, Now now);
     void watch_guard(Now now);
     void apply_guard(Now now);
+    void audit(const std::string& who, const std::vector<Change>& changes, Now now);
     void log(Event event, Now now);
 
     Outside& outside_;

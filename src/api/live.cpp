@@ -64,12 +64,12 @@ Result<Json> live_table(const shm::Tables& tables, std::string_view service, Fam
                 {"hash", hash_text(hash)}};
 }
 
-std::map<std::string, LiveService> live_services(const shm::Tables& tables) {
+std::map<std::string, LiveService> live_services(const shm::Tables& tables, std::string_view only) {
     std::map<std::string, LiveService> services;
     std::vector<LiveService*> by_index(tables.services.count());
     for (std::uint32_t i = 1; i < tables.services.count(); ++i) {
         const auto& record = tables.services[i];
-        if (record.name[0] == '\0') continue;
+        if (record.name[0] == '\0' || (!only.empty() && shm::name_of(record) != only)) continue;
         by_index[i] = &services[std::string(shm::name_of(record))];
         by_index[i]->index = ServiceIndex(static_cast<std::uint16_t>(i));
         by_index[i]->table_hash = record.table_hash;

@@ -32,6 +32,7 @@ struct LiveService {
     std::vector<std::string> without_backends{};    // VIPs with no backend to go to
     std::map<std::string, LiveBackend> backends{};  // by Maglev key
 };
-std::map<std::string, LiveService> live_services(const shm::Tables& tables);
+// All of them, or the one of this name.
+std::map<std::string, LiveService> live_services(const shm::Tables& tables, std::string_view only = {});
 
 }  // namespace shunt::api
