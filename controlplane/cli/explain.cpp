@@ -111,7 +111,7 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
     Answer answer;
     answer.lane.tuple = tuple;
     answer.lane.family = tuple.source.family();
-    answer.lane.tcp_flags = tcp_ack;  // as a packet of a connection that may exist already
+    answer.lane.tcp_flags = tcp_ack;             // as a packet of a connection that may exist already
     const auto news = std::make_unique<News>();  // nobody listens
     answer.verdict = FindService{tables, flow_seed, *news}.apply(answer.lane);
     for (std::uint16_t i = 0; i < flows.size() && answer.verdict.keeps(); ++i) {

@@ -82,7 +82,8 @@ TEST_F(FiguresTest, WhatTheSteeringProgramDroppedBelongsToNoWorker) {
     state_.header().port_count.store(2);
     state_.ports()[0].steered_unattached.set(2);
     state_.ports()[1].steered_unattached.set(3);
-    const auto document = drops(reader(), [](ServiceIndex) { return std::string(); }, false)["drops"];
+    const auto document = drops(
+        reader(), [](ServiceIndex) { return std::string(); }, false)["drops"];
     ASSERT_EQ(document.size(), 1u);
     EXPECT_EQ(document[0]["reason"], "steered_unattached");
     EXPECT_TRUE(document[0]["worker"].is_null());

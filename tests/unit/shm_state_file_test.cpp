@@ -1,4 +1,5 @@
-// The state region seen by others than the data plane: it may be missing, unfinished, damaged, or another the next time.
+// The state region seen by others than the data plane: it may be missing, unfinished, damaged, or another the next
+// time.
 #include "src/shm/state_file.h"
 
 #include <gtest/gtest.h>
