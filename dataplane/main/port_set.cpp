@@ -243,6 +243,8 @@ SteeringView steering_view(const shm::Tables& tables) {
     tables.source_map.for_each([&](const shm::EndpointSlot& slot) {
         if (is_endpoint(slot)) view.endpoints.backends.push_back(endpoint(slot));
     });
+    tables.tunnel_map.for_each(
+        [&](const shm::EndpointSlot& slot) { view.endpoints.tunnel_ends.push_back(slot.address); });
     tables.local_map.for_each([&](const shm::EndpointSlot& slot) { view.local_addresses.push_back(slot.address); });
     return view;
 }

@@ -7,7 +7,8 @@
 //
 //   1. destination MAC not the port's or a virtual one of ours    pass
 //   2. ARP, ND, link-local, multicast, other protocols            pass
-//   3. ICMP: an error about a packet of ours                      worker;  everything else: pass
+//   3. ICMP: an error about a packet of ours, or about the outer
+//      header of one of our tunnels                               worker;  everything else: pass
 //   4. destination is a listener                                  worker
 //   5. destination address has a listener, and the packet is a
 //      fragment or carries extension headers                      worker
@@ -15,6 +16,8 @@
 //   7. source is a backend endpoint of a NAT service, or a
 //      fragment (or carries extension headers) from its address   worker
 //   8. everything else                                            pass
+//
+// One or two VLAN tags before the IP header change none of this: what has them goes where it would go without.
 //
 // What it cannot match exactly it passes. All maps are filled by the loader (steering.h). The name of the function, of
 // xsks_map and the metadata version are what libxdp looks for when DPDK's net_af_xdp adopts an attached program.
@@ -60,6 +63,7 @@ STEER_SET(listener_addrs, struct steer_address, steer_max_listeners);
 STEER_SET(local_addrs, struct steer_address, steer_max_local_addresses);
 STEER_SET(backends, struct steer_endpoint, steer_max_backends);
 STEER_SET(backend_addrs, struct steer_address, steer_max_backends);
+STEER_SET(tunnel_ends, struct steer_address, steer_max_backends);
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -72,16 +76,31 @@ struct {
 struct packet {
     struct steer_endpoint source;
     struct steer_endpoint destination;
-    const void* transport;  // just behind the IP header and its extensions
+    __u32 transport;  // offset in the frame: just behind the IP header and its extensions
     __u8 protocol;
-    __u8 by_address;  // a fragment or extension headers: only its addresses can be matched
+    __u8 by_address;      // a fragment or extension headers: all pieces must go one way, that of the addresses
+    __u8 later_fragment;  // what is at `transport` is no transport header
+    __u8 unknown;         // `protocol` is that of an extension header at which the view ends
 };
 
-enum { extension_headers_max = 6 };
+struct vlan_tag {
+    __be16 control;
+    __be16 type;  // of what follows
+};
+
+enum { extension_headers_max = 8, vlan_tags_max = 2, frame_max = 0x3fff };
 
 // The error types of RFC 792 and RFC 4443 (linux/icmp.h would drag libc's headers in).
 enum { icmp_unreachable = 3, icmp_time_exceeded = 11, icmp_parameter_problem = 12, icmp_header_size = 8 };
 enum { icmpv6_unreachable = 1, icmpv6_parameter_problem = 4 };
+
+// What is at this offset, or null where the frame ends before.
+static __always_inline const void* at(const struct xdp_md* context, __u32 offset, __u32 size) {
+    const void* data = (const void*)(long)context->data;
+    const void* end = (const void*)(long)context->data_end;
+    if (offset > frame_max || data + offset + size > end) return 0;
+    return data + offset;
+}
 
 static __always_inline int contains(void* set, const void* key) { return bpf_map_lookup_elem(set, key) != 0; }
 
@@ -114,60 +133,66 @@ static __always_inline void map_ipv4(struct steer_address* out, __u32 address) {
 }
 
 // The parsers return 0 for what is the kernel's by rule 2, malformed headers included.
-static __always_inline int parse_ipv4(const void* cursor, const void* end, struct packet* packet) {
-    const struct iphdr* header = cursor;
-    if ((const void*)(header + 1) > end || header->version != 4 || header->ihl < 5) return 0;
+static __always_inline int parse_ipv4(const struct xdp_md* context, __u32 offset, struct packet* packet) {
+    const struct iphdr* header = at(context, offset, sizeof(*header));
+    if (!header || header->version != 4 || header->ihl < 5) return 0;
     if (is_kernel_ipv4(header->saddr, header->daddr)) return 0;
     map_ipv4(&packet->source.address, header->saddr);
     map_ipv4(&packet->destination.address, header->daddr);
     packet->protocol = header->protocol;
     packet->by_address = (header->frag_off & bpf_htons(0x3fff)) != 0;  // more fragments, or an offset
-    packet->transport = cursor + header->ihl * 4;
+    packet->later_fragment = (header->frag_off & bpf_htons(0x1fff)) != 0;
+    packet->transport = offset + header->ihl * 4;
     return 1;
 }
 
 static __always_inline int is_extension(__u8 protocol) {
     return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_DSTOPTS ||
-           protocol == IPPROTO_FRAGMENT;
+           protocol == IPPROTO_FRAGMENT || protocol == IPPROTO_AH;
+}
+
+static __always_inline __u32 extension_size(__u8 protocol, __u8 length) {
+    if (protocol == IPPROTO_FRAGMENT) return 8;
+    return protocol == IPPROTO_AH ? (length + 2) * 4 : (length + 1) * 8;
 }
 
 // Leaves the first protocol that is no extension header, or the extension header at which the view ends: inside a
 // later fragment, or beyond as many headers as we follow.
-static __always_inline int skip_extensions(const void* end, struct packet* packet) {
-    for (int i = 0; i < extension_headers_max && is_extension(packet->protocol); ++i) {
-        const __u8* header = packet->transport;
-        if ((const void*)(header + 8) > end) return 0;
+static __always_inline int skip_extensions(const struct xdp_md* context, struct packet* packet) {
+    for (int i = 0; i < extension_headers_max && is_extension(packet->protocol) && !packet->later_fragment; ++i) {
+        const __u8* header = at(context, packet->transport, 8);
+        if (!header) return 0;
         packet->by_address = 1;
-        const int fragment = packet->protocol == IPPROTO_FRAGMENT;
-        const int later_fragment = fragment && (header[2] != 0 || (header[3] & 0xf8) != 0);
+        packet->later_fragment = packet->protocol == IPPROTO_FRAGMENT && (header[2] != 0 || (header[3] & 0xf8) != 0);
+        packet->transport += extension_size(packet->protocol, header[1]);
         packet->protocol = header[0];
-        if (later_fragment) return 1;
-        packet->transport += fragment ? 8 : (header[1] + 1) * 8;
     }
+    packet->unknown = is_extension(packet->protocol);
     return 1;
 }
 
-static __always_inline int parse_ipv6(const void* cursor, const void* end, struct packet* packet) {
-    const struct ipv6hdr* header = cursor;
-    if ((const void*)(header + 1) > end || header->version != 6) return 0;
+static __always_inline int parse_ipv6(const struct xdp_md* context, __u32 offset, struct packet* packet) {
+    const struct ipv6hdr* header = at(context, offset, sizeof(*header));
+    if (!header || header->version != 6) return 0;
     __builtin_memcpy(&packet->source.address, &header->saddr, sizeof(struct steer_address));
     __builtin_memcpy(&packet->destination.address, &header->daddr, sizeof(struct steer_address));
     if (is_kernel_ipv6(&packet->source.address) || is_kernel_ipv6(&packet->destination.address)) return 0;
     packet->protocol = header->nexthdr;
-    packet->by_address = 0;
-    packet->transport = header + 1;
-    return skip_extensions(end, packet);
+    packet->transport = offset + sizeof(*header);
+    return skip_extensions(context, packet);
 }
 
-static __always_inline int parse(__be16 family, const void* cursor, const void* end, struct packet* packet) {
-    if (family == bpf_htons(ETH_P_IP)) return parse_ipv4(cursor, end, packet);
-    if (family == bpf_htons(ETH_P_IPV6)) return parse_ipv6(cursor, end, packet);
+// `packet` is all zero. Global, so that the verifier judges it once and not for every way that leads to it.
+__noinline int parse(struct xdp_md* context, __u32 family, __u32 offset, struct packet* packet) {
+    if (!packet) return 0;
+    if (family == bpf_htons(ETH_P_IP)) return parse_ipv4(context, offset, packet);
+    if (family == bpf_htons(ETH_P_IPV6)) return parse_ipv6(context, offset, packet);
     return 0;
 }
 
-static __always_inline int read_ports(const void* end, struct packet* packet) {
-    const __be16* ports = packet->transport;
-    if ((const void*)(ports + 2) > end) return 0;
+static __always_inline int read_ports(const struct xdp_md* context, struct packet* packet) {
+    const __be16* ports = at(context, packet->transport, 2 * sizeof(*ports));
+    if (!ports) return 0;
     packet->source.port = ports[0];
     packet->destination.port = ports[1];
     packet->source.protocol = packet->protocol;
@@ -186,17 +211,29 @@ static __always_inline int is_icmp_error(__be16 family, __u8 type) {
     return type == icmp_unreachable || type == icmp_time_exceeded || type == icmp_parameter_problem;
 }
 
+// What a tunnel's outer header says it carries.
+static __always_inline int is_tunnel(__u8 protocol) {
+    return protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6 || protocol == IPPROTO_GRE || protocol == IPPROTO_UDP;
+}
+
+static __always_inline int is_our_tunnel(const struct packet* packet) {
+    return is_tunnel(packet->protocol) && contains(&tunnel_ends, &packet->destination.address) &&
+           contains(&local_addrs, &packet->source.address);
+}
+
 // Rule 3. An error goes to the sender of the packet it quotes. Ours are those about what a listener sent (a reply,
-// after translation) and about what was sent to a backend on behalf of somebody else (not this host's own health
-// checks).
-static __always_inline enum steer_counter match_icmp(__be16 family, const void* end, const struct packet* outer) {
-    const __u8* header = outer->transport;
-    if (outer->by_address || (const void*)(header + icmp_header_size) > end) return steer_icmp;
-    if (!is_icmp_error(family, header[0])) return steer_icmp;
+// after translation), about what was sent to a backend on behalf of somebody else (not this host's own health checks),
+// and about what a tunnel of this host carried.
+static __always_inline enum steer_counter match_icmp(struct xdp_md* context, __be16 family,
+                                                     const struct packet* outer) {
+    const __u8* header = at(context, outer->transport, icmp_header_size);
+    if (!header || outer->by_address || !is_icmp_error(family, header[0])) return steer_icmp;
     struct packet inner = {};
-    if (!parse(family, header + icmp_header_size, end, &inner) || inner.by_address) return steer_icmp;
-    if (!has_ports(inner.protocol) || !read_ports(end, &inner)) return steer_icmp;
+    if (!parse(context, family, outer->transport + icmp_header_size, &inner)) return steer_icmp;
+    if (inner.later_fragment) return steer_icmp;
     if (!same_address(&inner.source.address, &outer->destination.address)) return steer_icmp;
+    if (is_our_tunnel(&inner)) return steer_icmp_error;
+    if (!has_ports(inner.protocol) || !read_ports(context, &inner)) return steer_icmp;
     if (contains(&listeners, &inner.source)) return steer_icmp_error;
     if (contains(&local_addrs, &inner.source.address)) return steer_icmp;
     return contains(&backends, &inner.destination) ? steer_icmp_error : steer_icmp;
@@ -224,17 +261,26 @@ static __always_inline int is_for_port(const struct ethhdr* ethernet) {
     return contains(&port_macs, &mac);
 }
 
-static __always_inline enum steer_counter match(const void* data, const void* end) {
-    const struct ethhdr* ethernet = data;
-    if ((const void*)(ethernet + 1) > end || !is_for_port(ethernet)) return steer_other_mac;
-    const __be16 family = ethernet->h_proto;
-    struct packet packet = {};
-    if (!parse(family, ethernet + 1, end, &packet)) return steer_kernel_protocol;
-    if (is_icmp(family, packet.protocol)) return match_icmp(family, end, &packet);
-    if (packet.by_address && (has_ports(packet.protocol) || is_extension(packet.protocol))) {
-        return match_addresses(&packet);
+static __always_inline int is_tag(__be16 type) {
+    return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD);
+}
+
+static __always_inline enum steer_counter match(struct xdp_md* context) {
+    const struct ethhdr* ethernet = at(context, 0, sizeof(*ethernet));
+    if (!ethernet || !is_for_port(ethernet)) return steer_other_mac;
+    __be16 family = ethernet->h_proto;
+    __u32 offset = sizeof(*ethernet);
+    for (int i = 0; i < vlan_tags_max && is_tag(family); ++i) {
+        const struct vlan_tag* tag = at(context, offset, sizeof(*tag));
+        if (!tag) return steer_kernel_protocol;
+        family = tag->type;
+        offset += sizeof(*tag);
     }
-    if (!has_ports(packet.protocol) || !read_ports(end, &packet)) return steer_kernel_protocol;
+    struct packet packet = {};
+    if (!parse(context, family, offset, &packet)) return steer_kernel_protocol;
+    if (is_icmp(family, packet.protocol)) return match_icmp(context, family, &packet);
+    if (packet.by_address && (has_ports(packet.protocol) || packet.unknown)) return match_addresses(&packet);
+    if (!has_ports(packet.protocol) || !read_ports(context, &packet)) return steer_kernel_protocol;
     return match_endpoints(&packet);
 }
 
@@ -250,7 +296,7 @@ static __always_inline void count(__u32 outcome) {
 
 SEC("xdp")
 int xsk_def_prog(struct xdp_md* context) {
-    const enum steer_counter outcome = match((const void*)(long)context->data, (const void*)(long)context->data_end);
+    const enum steer_counter outcome = match(context);
     count(outcome);
     if (!is_for_worker(outcome)) return XDP_PASS;
     // The answer says whether a socket is there: without one it is the fallback we hand in.

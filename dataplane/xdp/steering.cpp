@@ -73,7 +73,9 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
     auto local_addresses = open_set("local_addrs");
     auto backends = open_set("backends");
     auto backend_addresses = open_set("backend_addrs");
-    for (const auto* set : {&macs, &listeners, &listener_addresses, &local_addresses, &backends, &backend_addresses}) {
+    auto tunnel_ends = open_set("tunnel_ends");
+    for (const auto* set :
+         {&macs, &listeners, &listener_addresses, &local_addresses, &backends, &backend_addresses, &tunnel_ends}) {
         if (!*set) return set->error();
     }
     auto counters = map_of(interface, *program, "counters");
@@ -84,7 +86,8 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
                      .listener_addresses = *std::move(listener_addresses),
                      .local_addresses = *std::move(local_addresses),
                      .backends = *std::move(backends),
-                     .backend_addresses = *std::move(backend_addresses)},
+                     .backend_addresses = *std::move(backend_addresses),
+                     .tunnel_ends = *std::move(tunnel_ends)},
                     *std::move(counters));
 }
 
@@ -107,12 +110,14 @@ Status Steering::set_local_addresses(std::span<const IpAddress> addresses) {
 Status Steering::admit(const SteeringSet& wanted) {
     // Backends first: a listener's first packet may be answered at once.
     auto done = add_endpoints(sets_.backends, sets_.backend_addresses, wanted.backends);
+    if (done) done = sets_.tunnel_ends.add(keys_of(wanted.tunnel_ends));
     if (!done) return done;
     return add_endpoints(sets_.listeners, sets_.listener_addresses, wanted.listeners);
 }
 
 Status Steering::retire(const SteeringSet& wanted) {
     auto done = keep_endpoints(sets_.listeners, sets_.listener_addresses, wanted.listeners);
+    if (done) done = sets_.tunnel_ends.keep_only(keys_of(wanted.tunnel_ends));
     if (!done) return done;
     return keep_endpoints(sets_.backends, sets_.backend_addresses, wanted.backends);
 }

@@ -28,8 +28,9 @@
 namespace shunt::dataplane::xdp {
 
 struct SteeringSet {
-    std::vector<Endpoint> listeners;
-    std::vector<Endpoint> backends;  // of NAT services: their replies are ours
+    std::vector<Endpoint> listeners{};
+    std::vector<Endpoint> backends{};      // of NAT services: their replies are ours
+    std::vector<IpAddress> tunnel_ends{};  // backends reached through tunnels: errors about these are ours, too
 };
 
 // Packets since the program was attached, over all queues and through adoptions. Each is in exactly one of the rules;
@@ -73,7 +74,7 @@ class Steering {
 
   private:
     struct Sets {
-        KernelSet port_macs, listeners, listener_addresses, local_addresses, backends, backend_addresses;
+        KernelSet port_macs, listeners, listener_addresses, local_addresses, backends, backend_addresses, tunnel_ends;
     };
 
     Steering(InterfaceLock lock, Program program, Sets sets, Descriptor counters)

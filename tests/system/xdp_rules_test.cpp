@@ -22,24 +22,27 @@ namespace {
 
 using namespace test;
 
-constexpr std::uint16_t type_ipv4 = 0x0800, type_ipv6 = 0x86dd, type_arp = 0x0806, type_vlan = 0x8100;
+constexpr std::uint16_t type_ipv4 = 0x0800, type_ipv6 = 0x86dd, type_arp = 0x0806, type_vlan = 0x8100,
+                        type_service_vlan = 0x88a8;
 constexpr std::uint8_t icmp_v4 = IPPROTO_ICMP, icmp_v6 = IPPROTO_ICMPV6;
 constexpr MacAddress port_mac{{0x02, 0, 0, 0, 0, 0x01}}, virtual_mac{{0, 0, 0x5e, 0, 1, 7}};
 constexpr std::uint16_t service_port = 443, client_port = 33000, backend_port = 8443;
 
 struct Addresses {
-    IpAddress vip, udp_vip, host, client, backend, stranger, multicast, link_local;
+    IpAddress vip, udp_vip, host, client, backend, stranger, multicast, link_local, tunnel_end;
 };
 
 IpAddress address(const char* text) { return IpAddress::parse(text).value(); }
 
 Addresses addresses_of(Family family) {
     if (family == Family::ipv4) {
-        return {address("198.18.0.10"), address("198.18.0.11"), address("198.18.1.11"), address("203.0.113.7"),
-                address("198.18.2.11"), address("198.18.9.9"),  address("224.0.0.18"),  address("169.254.1.1")};
+        return {address("198.18.0.10"), address("198.18.0.11"), address("198.18.1.11"),
+                address("203.0.113.7"), address("198.18.2.11"), address("198.18.9.9"),
+                address("224.0.0.18"),  address("169.254.1.1"), address("198.18.2.12")};
     }
-    return {address("2001:db8::10"),   address("2001:db8::11"),  address("2001:db8:1::11"), address("2001:db8:ff::7"),
-            address("2001:db8:2::11"), address("2001:db8:9::9"), address("ff02::12"),       address("fe80::1")};
+    return {address("2001:db8::10"),   address("2001:db8::11"),   address("2001:db8:1::11"),
+            address("2001:db8:ff::7"), address("2001:db8:2::11"), address("2001:db8:9::9"),
+            address("ff02::12"),       address("fe80::1"),        address("2001:db8:2::12")};
 }
 
 Endpoint endpoint(const IpAddress& address, std::uint16_t port, Protocol protocol) {
@@ -79,6 +82,7 @@ class XdpRules : public testing::TestWithParam<Family> {
             set.listeners.push_back(endpoint(a.vip, service_port, Protocol::tcp));
             set.listeners.push_back(endpoint(a.udp_vip, service_port, Protocol::udp));
             set.backends.push_back(endpoint(a.backend, backend_port, Protocol::tcp));
+            set.tunnel_ends.push_back(a.tunnel_end);
         }
         ASSERT_TRUE(steering_->set_local_addresses(local));
         ASSERT_TRUE(steering_->admit(set));
@@ -99,6 +103,13 @@ class XdpRules : public testing::TestWithParam<Family> {
         return ipv4(from, to, protocol, payload, static_cast<std::uint16_t>(offset / 8 + (more ? 0x2000 : 0)));
     }
     Bytes frame(const Bytes& packet) const { return ethernet(port_mac, type(), packet); }
+    // The same frame with tags, the outer one first.
+    static Bytes tagged(const Bytes& frame, const std::vector<std::uint16_t>& tag_types) {
+        Bytes tags;
+        for (const std::uint16_t tag : tag_types) tags = tags + be16(tag) + be16(0xb005);
+        Bytes result(frame.begin(), frame.begin() + 12);
+        return result + tags + Bytes(frame.begin() + 12, frame.end());
+    }
 
     int verdict(const Bytes& frame) const {
         LIBBPF_OPTS(bpf_test_run_opts, options);
@@ -140,19 +151,42 @@ TEST_P(XdpRules, OnlyFramesToThePortAreLookedAt) {
 
 TEST_P(XdpRules, TheKernelsProtocolsAreTheKernels) {
     expect(ethernet(port_mac, type_arp, Bytes(28)), steer_kernel_protocol, "ARP");
-    expect(ethernet(port_mac, type_vlan, be16(5) + be16(type()) + request_), steer_kernel_protocol, "a VLAN");
     const auto ports = transport(client_port, service_port);
     expect(frame(ip(a_.client, a_.multicast, IPPROTO_UDP, ports)), steer_kernel_protocol, "to multicast");
     expect(frame(ip(a_.client, a_.link_local, IPPROTO_TCP, ports)), steer_kernel_protocol, "to link-local");
     expect(frame(ip(a_.link_local, a_.vip, IPPROTO_TCP, ports)), steer_kernel_protocol, "from link-local");
-    for (const std::uint8_t protocol :
-         {IPPROTO_SCTP, IPPROTO_ESP, IPPROTO_AH, IPPROTO_GRE, IPPROTO_IPIP, IPPROTO_RAW}) {
+    for (const std::uint8_t protocol : {IPPROTO_SCTP, IPPROTO_ESP, IPPROTO_GRE, IPPROTO_IPIP, IPPROTO_RAW}) {
         expect(frame(ip(a_.client, a_.vip, protocol, ports)), steer_kernel_protocol, std::to_string(protocol));
     }
     const std::uint8_t other_familys_icmp = v4() ? icmp_v6 : icmp_v4;
     expect(frame(ip(a_.client, a_.vip, other_familys_icmp, icmp(3, reply_))), steer_kernel_protocol, "wrong ICMP");
     const std::uint16_t wrong_type = v4() ? type_ipv6 : type_ipv4;
     expect(ethernet(port_mac, wrong_type, request_), steer_kernel_protocol, "the version contradicts the type");
+}
+
+TEST_P(XdpRules, VlanTagsChangeNothing) {
+    const Bytes sent_reply = ip(a_.vip, a_.client, IPPROTO_TCP, transport(service_port, client_port));
+    const Bytes later = fragment(a_.backend, a_.client, IPPROTO_TCP, 64, false, Bytes(16));
+    const Bytes error = ip(a_.stranger, a_.vip, icmp_protocol(), icmp(unreachable(), sent_reply));
+    const std::vector<std::vector<std::uint16_t>> tag_lists{
+        {type_vlan}, {type_service_vlan}, {type_service_vlan, type_vlan}, {type_vlan, type_vlan}};
+    for (const auto& tags : tag_lists) {
+        expect(tagged(frame(request_), tags), steer_listener, "to a listener");
+        expect(tagged(frame(reply_), tags), steer_backend, "a reply");
+        expect(tagged(frame(later), tags), steer_backend_fragment, "a fragment");
+        expect(tagged(frame(error), tags), steer_icmp_error, "an error");
+        expect(tagged(frame(ip(a_.client, a_.host, IPPROTO_TCP, transport(1, 22))), tags), steer_local, "to this host");
+        expect(tagged(ethernet(port_mac, type_arp, Bytes(28)), tags), steer_kernel_protocol, "ARP");
+        expect(tagged(ethernet({{0x02, 0, 0, 0, 0, 0x02}}, type(), request_), tags), steer_other_mac, "another's");
+        const Bytes whole = tagged(frame(request_), tags);
+        const std::size_t ports_end = 14 + 4 * tags.size() + (v4() ? 20U : 40U) + 4;
+        for (std::size_t size = 14; size <= ports_end; ++size) {
+            expect(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)),
+                   size < ports_end ? steer_kernel_protocol : steer_listener, std::to_string(size) + " bytes");
+        }
+    }
+    expect(tagged(frame(request_), {type_service_vlan, type_vlan, type_vlan}), steer_kernel_protocol, "three tags");
+    expect(tagged(frame(request_), {0x9100}), steer_kernel_protocol, "another kind of tag");
 }
 
 TEST_P(XdpRules, AnyOtherVersionIsTheKernels) {
@@ -221,6 +255,48 @@ TEST_P(XdpRules, IcmpErrorsGoByTheirInnerHeader) {
            steer_icmp, "about a later fragment");
     expect(error(a_.client, ip(a_.client, a_.backend, IPPROTO_ESP, ports(client_port, backend_port))), steer_icmp,
            "about a protocol without ports");
+}
+
+TEST_P(XdpRules, IcmpErrorsAboutTunnelsOfThisHostAreTheWorkers) {
+    const auto error = [this](const IpAddress& from, const IpAddress& to, std::uint8_t protocol) {
+        const Bytes quoted = ip(from, to, protocol, transport(client_port, 6080));
+        return frame(ip(a_.stranger, from, icmp_protocol(), icmp(unreachable(), quoted)));
+    };
+    for (int protocol = 0; protocol < 256; ++protocol) {
+        const bool extension =
+            !v4() && (protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_FRAGMENT ||
+                      protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_AH);
+        if (extension) continue;  // the quote is not made for it
+        const bool tunnel =
+            protocol == IPPROTO_IPIP || protocol == IPPROTO_IPV6 || protocol == IPPROTO_GRE || protocol == IPPROTO_UDP;
+        expect(error(a_.host, a_.tunnel_end, static_cast<std::uint8_t>(protocol)),
+               tunnel ? steer_icmp_error : steer_icmp, "protocol " + std::to_string(protocol));
+    }
+    expect(error(a_.host, a_.backend, IPPROTO_GRE), steer_icmp, "to no tunnel's end");
+    expect(error(a_.client, a_.tunnel_end, IPPROTO_GRE), steer_icmp, "somebody else's tunnel");
+    const Bytes later = fragment(a_.host, a_.tunnel_end, IPPROTO_UDP, 64, false, transport(client_port, 6080));
+    expect(frame(ip(a_.stranger, a_.host, icmp_protocol(), icmp(unreachable(), later))), steer_icmp,
+           "a later fragment");
+    const Bytes misled = ip(a_.host, a_.tunnel_end, IPPROTO_IPIP, Bytes(16));
+    expect(frame(ip(a_.stranger, a_.client, icmp_protocol(), icmp(unreachable(), misled))), steer_icmp,
+           "not to the sender of what it quotes");
+    ASSERT_TRUE(steering_->retire({}));
+    expect(error(a_.host, a_.tunnel_end, IPPROTO_GRE), steer_icmp, "a tunnel that was");
+}
+
+TEST_P(XdpRules, IcmpErrorsAboutFirstFragmentsGoByTheirPorts) {
+    const auto error = [this](const IpAddress& to, const Bytes& quoted) {
+        return frame(ip(a_.stranger, to, icmp_protocol(), icmp(unreachable(), quoted)));
+    };
+    const auto reply = [this](std::uint16_t offset, bool more, std::uint16_t port) {
+        return fragment(a_.vip, a_.client, IPPROTO_TCP, offset, more, transport(port, client_port));
+    };
+    expect(error(a_.vip, reply(0, true, service_port)), steer_icmp_error, "first");
+    expect(error(a_.vip, reply(0, true, 22)), steer_icmp, "first of the kernel's");
+    expect(error(a_.vip, reply(8, true, service_port)), steer_icmp, "later: no ports");
+    expect(error(a_.vip, reply(8, false, service_port)), steer_icmp, "last: no ports");
+    const Bytes request = fragment(a_.client, a_.backend, IPPROTO_TCP, 0, true, transport(client_port, backend_port));
+    expect(error(a_.client, request), steer_icmp_error, "first, to a backend");
 }
 
 TEST_P(XdpRules, EveryIcmpErrorTypeCounts) {
@@ -345,11 +421,22 @@ TEST_P(XdpRulesIpv4, DontFragmentIsNoFragment) {
     expect(frame(ipv4(a_.client, a_.vip, IPPROTO_TCP, transport(client_port, 22), 0x4000)), steer_local, "DF");
 }
 
+TEST_P(XdpRulesIpv4, ThereAreNoExtensionHeaders) {
+    for (const int number : {0, 43, 44, 51, 60}) {  // they are, in IPv6
+        const auto protocol = static_cast<std::uint8_t>(number);
+        expect(frame(ipv4(a_.client, a_.vip, protocol, Bytes(32))), steer_kernel_protocol, std::to_string(protocol));
+        expect(frame(fragment(a_.client, a_.vip, protocol, 64, false, Bytes(32))), steer_kernel_protocol, "a fragment");
+    }
+}
+
 class XdpRulesIpv6 : public XdpRules {};
 INSTANTIATE_TEST_SUITE_P(, XdpRulesIpv6, testing::Values(Family::ipv6));
 
 TEST_P(XdpRulesIpv6, ExtensionHeadersMeanMatchingByAddress) {
     const auto ports = transport(backend_port, 22);
+    // The length of an authentication header counts in another unit; so does what it hides.
+    const Bytes authentication = Bytes{IPPROTO_TCP, 4} + Bytes(22, 0xee) + ports;
+    expect(frame(ipv6(a_.client, a_.vip, IPPROTO_AH, authentication)), steer_listener_fragment, "authenticated");
     for (const std::uint8_t header : {IPPROTO_HOPOPTS, IPPROTO_DSTOPTS, IPPROTO_ROUTING}) {
         for (const int units : {0, 1, 255}) {
             const auto packet = [&](const IpAddress& from, const IpAddress& to) {
@@ -363,6 +450,31 @@ TEST_P(XdpRulesIpv6, ExtensionHeadersMeanMatchingByAddress) {
     }
     expect(frame(ipv6(a_.client, a_.vip, IPPROTO_FRAGMENT, fragment_header(IPPROTO_TCP, 0, false, ports))),
            steer_listener_fragment, "an atomic fragment");
+}
+
+TEST_P(XdpRulesIpv6, IcmpErrorsShowThePortsBehindExtensionHeaders) {
+    const auto error = [this](std::uint8_t next, const Bytes& payload) {
+        const Bytes quoted = ipv6(a_.vip, a_.client, next, payload);
+        return frame(ipv6(a_.stranger, a_.vip, IPPROTO_ICMPV6, icmp(1, quoted)));
+    };
+    const Bytes ports = transport(service_port, client_port);
+    Bytes payload = ports;
+    std::uint8_t next = IPPROTO_TCP;
+    for (int count = 1; count <= 10; ++count) {
+        payload = extension(next, 0, payload);
+        next = IPPROTO_DSTOPTS;
+        expect(error(next, payload), count <= 8 ? steer_icmp_error : steer_icmp, std::to_string(count) + " headers");
+    }
+    expect(error(IPPROTO_AH, Bytes{IPPROTO_TCP, 4} + Bytes(22, 0xee) + ports), steer_icmp_error, "authenticated");
+    expect(error(IPPROTO_DSTOPTS, extension(IPPROTO_TCP, 0, transport(22, client_port))), steer_icmp, "another port");
+    expect(error(IPPROTO_FRAGMENT, fragment_header(IPPROTO_TCP, 0, false, ports)), steer_icmp_error, "atomic");
+    expect(error(IPPROTO_DSTOPTS, extension(IPPROTO_ESP, 0, ports)), steer_icmp, "no ports");
+    const Bytes whole = error(IPPROTO_DSTOPTS, extension(IPPROTO_TCP, 1, ports));
+    const std::size_t ports_end = 14 + 40 + 8 + 40 + 16 + 4;
+    for (std::size_t size = ports_end - 24; size <= ports_end; ++size) {
+        expect(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size)),
+               size < ports_end ? steer_icmp : steer_icmp_error, std::to_string(size) + " bytes");
+    }
 }
 
 TEST_P(XdpRulesIpv6, BehindExtensionHeadersOtherProtocolsAreTheKernels) {
