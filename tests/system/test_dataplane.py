@@ -97,7 +97,7 @@ def test_a_second_instance_is_refused_and_the_first_is_not_disturbed(shunt, plai
     ({"port": [{"name": "lan0", "vdev": "net_nonsense0"}]}, ["net_nonsense0", "driver"]),
     ({"port": [{"name": "lan0", "vdev": "net_null0,nonsense=1"}]}, ["net_null0", "arguments"]),
     ({"port": [{"name": "files", "pcap": {"in": "a", "out": "b", "punt": "c"}, "mac": "02:00:00:00:00:01"}]},
-     ["capture files", "shunt replay"]),
+     ["capture files", "next_hop"]),
 ])
 def test_what_cannot_be_is_refused_with_place_and_remedy(shunt, config, change, words):
     config["dataplane"].update(change)
