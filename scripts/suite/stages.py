@@ -88,7 +88,7 @@ def _pytest(session):
 def _pytest_nodes(tests):
     listing = subprocess.run([PYTHON, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", tests],
                              cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return [line for line in listing.stdout.splitlines() if "::" in line]
+    return [f"{tests}/{line}" for line in listing.stdout.splitlines() if "::" in line]  # pytest names them from there
 
 
 def _end_namespaces(prefix):
