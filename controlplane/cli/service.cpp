@@ -1,6 +1,7 @@
 // `shunt service`: what is balanced. A service is named by its name, or by VIP:PORT/PROTO.
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
+#include "src/net/forwarding_mode.h"
 
 namespace shunt::cli {
 namespace {
@@ -62,12 +63,20 @@ int list_services(const Arguments&, const Session& session) {
     });
 }
 
+// Keys as --set takes them: "tunnel.port". Of a table only what is set.
+void add_rows(Table& table, const std::string& key, const json& value) {
+    if (!value.is_object()) return table.add({key, cell(value)});
+    for (const auto& [name, below] : value.items()) {
+        if (!below.is_null()) add_rows(table, key + "." + name, below);
+    }
+}
+
 int show_service(const Arguments& arguments, const Session& session) {
     return Client(session).read(target_of(arguments.get("SERVICE")), [&](const json& document) {
         if (session.json()) return print_json(session, document);
         Table table({"KEY", "VALUE"});
         for (const auto& [key, value] : document["service"].items()) {
-            if (key != "backend") table.add({key, cell(value)});
+            if (key != "backend") add_rows(table, key, value);
         }
         for (const json& backend : document["status"]["backends"]) {
             table.add({"backend " + cell(backend, "backend"), "weight " + cell(backend, "weight") + ", " +
@@ -102,11 +111,15 @@ int delete_service(const Arguments& arguments, const Session& session) {
 }  // namespace
 
 std::vector<Verb> service_verbs() {
+    std::string modes;
+    for (const auto& mode : forwarding_modes) modes += (modes.empty() ? "" : ", ") + std::string(mode.name);
     const Parameter name{"SERVICE", Parameter::Kind::required, "name of the service"};
     const std::vector<Parameter> settings{
-        {"--mode", Parameter::Kind::option, "forwarding mode"},
+        {"--mode", Parameter::Kind::option, "how packets reach the backends: " + modes},
         {"--scheduler", Parameter::Kind::option, "how a backend is chosen"},
-        {"--set", Parameter::Kind::option, "KEY=VALUE for any key below [[service]]; may be repeated"}};
+        {"--set", Parameter::Kind::option,
+         "KEY=VALUE for any key below [[service]], tunnel.port=6080 for one in a table below; null takes the key out; "
+         "may be repeated"}};
     const auto with_settings = [&](std::vector<Parameter> parameters) {
         parameters.insert(parameters.end(), settings.begin(), settings.end());
         return parameters;

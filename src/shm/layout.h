@@ -204,8 +204,8 @@ struct FlowTimeouts {
 struct ModeSettings {
     static constexpr std::uint8_t has_key = 1;  // `key` is sent, even if it is zero
 
-    Be32 key;          // gre: the key; vxlan: the network identifier, 24 bits
-    Be16 tunnel_port;  // gue, vxlan: UDP destination
+    Be32 key;          // of the tunnel; or its network identifier (VNI), 24 bits
+    Be16 tunnel_port;  // UDP destination, where the tunnel goes in UDP
     MacAddress inner_mac;
     std::uint8_t dscp;  // 6 bits
     std::uint8_t flags;

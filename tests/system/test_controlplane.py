@@ -268,3 +268,25 @@ def test_bad_input_is_refused_with_place_and_remedy(node):
     node.config_file.unlink()
     refused = node.run()
     assert refused.returncode == 1 and str(node.config_file) in refused.stderr
+
+
+def test_the_tool_sets_a_mode_and_what_belongs_to_it(node):
+    node.start()
+
+    def shunt(*words):
+        return subprocess.run([PROGRAM.parent / "shunt", "--socket", node.run_dir / "api.sock", *words], capture_output=True,
+                              text=True, timeout=20)
+
+    added = shunt("service", "add", "old", "198.18.0.60:443/tcp", "--mode", "l3dsr", "--set", "dscp=10", "--set", "mss=1200")
+    assert added.returncode == 0, added.stderr
+    refused = shunt("service", "set", "old", "--mode", "vxlan", "--set", "tunnel.vni=7")
+    assert refused.returncode == 1 and 'mode "vxlan" has no use for dscp; remove it' in refused.stderr, refused.stderr
+    changed = shunt("service", "set", "old", "--mode", "vxlan", "--set", "dscp=null", "--set", "tunnel.vni=7", "--set",
+                    "tunnel.inner_mac=02:00:00:00:00:07")
+    assert changed.returncode == 0, changed.stderr
+    assert '~ service.old.mode  "l3dsr" -> "vxlan"' in changed.stdout and "+ service.old.tunnel.vni  7" in changed.stdout
+    shown = {line.split()[0]: line.split()[-1] for line in shunt("service", "show", "old").stdout.splitlines()}
+    assert shown["mode"] == "vxlan" and shown["mss"] == "1200" and shown["dscp"] == "-"
+    assert shown["tunnel.vni"] == "7" and shown["tunnel.inner_mac"] == "02:00:00:00:00:07" and "tunnel.port" not in shown
+    explained = shunt("explain", "203.0.113.7:40000", "198.18.0.60:443/tcp", "--json")
+    assert json.loads(explained.stdout)["mode"] == "vxlan"

@@ -112,6 +112,24 @@ TEST_F(Offline, TheTableIsThatOfTheFile) {
     EXPECT_EQ(ipv6["backends"][0], json::parse(R"({"key": "[2001:db8:2::21]:0", "weight": 1000, "slots": 16})"));
 }
 
+// VIPs of either family lead to all backends of a service that goes through tunnels.
+TEST_F(Offline, TunnelsCarryEitherFamily) {
+    std::string text = three_services;
+    text.replace(text.find("table_size = 17"), 15, "table_size = 17\nmode = \"gre\"");
+    write("[node]\nsource = [\"198.18.1.1\", \"2001:db8:1::1\"]\n" + text);
+    const json ipv4 = json::parse(table("web", "4").out), ipv6 = json::parse(table("web", "6").out);
+    EXPECT_EQ(ipv4["backends"].size(), 5U) << ipv4;
+    EXPECT_EQ(ipv4["hash"], ipv6["hash"]);
+    write(text);
+    EXPECT_EQ(check().err,
+              path_ +
+                  ":9:11: mode \"gre\" needs an IPv4 address of this node as the outer source; add one to "
+                  "source of [node]\n" +
+                  path_ +
+                  ":25:11: mode \"gre\" needs an IPv6 address of this node as the outer source; add one to "
+                  "source of [node]\n");
+}
+
 TEST_F(Offline, WithoutBackendsEverySlotIsEmpty) {
     write(three_services);
     const json document = json::parse(table("away").out);

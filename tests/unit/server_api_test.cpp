@@ -179,6 +179,27 @@ TEST_F(ApiTest, PatchChangesWhatItNamesAndNullMeansTheDefault) {
     EXPECT_EQ(web().backends[1].port, 8080);
 }
 
+TEST_F(ApiTest, AModeComesAndGoesWithItsKeys) {
+    const Json service{{"vip", {"198.18.0.60:443/tcp"}}, {"mode", "l3dsr"}, {"dscp", 10}, {"mss", 1200}};
+    ask("PUT", "/v1/services/old", service);
+    EXPECT_EQ(last_.status, 200u) << last_.body;
+    const auto problem = ask("PATCH", "/v1/services/old", Json{{"mode", "vxlan"}, {"tunnel", {{"vni", 7}}}});
+    EXPECT_EQ(last_.status, 422u);
+    EXPECT_EQ(problem["error"]["message"], "mode \"vxlan\" has no use for dscp");
+    const Json patch{{"mode", "vxlan"},
+                     {"dscp", nullptr},
+                     {"tunnel", {{"vni", 7}, {"inner_mac", "02:00:00:00:00:01"}}},
+                     {"mss", "off"}};
+    ask("PATCH", "/v1/services/old", patch);
+    EXPECT_EQ(last_.status, 200u) << last_.body;
+    const auto now = ask("GET", "/v1/services/old");
+    EXPECT_EQ(now["service"]["tunnel"]["vni"], 7);
+    EXPECT_TRUE(now["service"]["tunnel"]["port"].is_null());
+    EXPECT_TRUE(now["service"]["dscp"].is_null());
+    EXPECT_EQ(now["service"]["mss"], "off");
+    EXPECT_EQ(now["status"]["mode"], "vxlan");
+}
+
 TEST_F(ApiTest, RefusalsPointAtTheField) {
     auto problem = ask("PATCH", "/v1/services/web", Json{{"check", {{"interval", "soon"}}}});
     EXPECT_EQ(last_.status, 422u);
