@@ -108,15 +108,15 @@ struct Forward {
     // Until the link address is known the translated packet is the kernel's to send.
     Verdict address_frame(Lane& lane, NextHopIndex index, const shm::NextHopRecord& next_hop,
                           const IpAddress& destination) noexcept {
-        const auto mac = links.resolve(index, next_hop, destination);
-        if (!mac) {
+        MacAddress mac;
+        if (!links.resolve(index, next_hop, destination, mac)) {
             const bool on_link = next_hop.flags & shm::NextHopRecord::on_link;
             if (on_link) news.neighbours.push({destination, next_hop.port});
             return Verdict::punt();
         }
         if (next_hop.flags & shm::NextHopRecord::sets_tags) set_tags(lane, next_hop.tags);
         auto& ethernet = lane.header_at<EthernetHeader>(0);
-        ethernet.destination = mac->bytes;
+        ethernet.destination = mac.bytes;
         ethernet.source = port_macs[next_hop.port.value].bytes;
         return Verdict::keep();
     }

@@ -158,7 +158,8 @@ Verdict read_payload(Lane& lane, const Payload& payload) noexcept {
     lane.tuple.protocol = static_cast<Protocol>(payload.protocol);
     lane.l4_offset = static_cast<std::uint16_t>(payload.offset);
     // What the extensions in a first fragment lead to, only that one says.
-    if (lane.part == Part::later && is_extension(payload.protocol)) return Verdict::keep();
+    const bool is_hidden = lane.family == Family::ipv6 && lane.part == Part::later && is_extension(payload.protocol);
+    if (is_hidden) return Verdict::keep();
     if (!is_transport(payload.protocol)) return Verdict::punt();
     if (lane.part == Part::later) return Verdict::keep();
     return lane.is_tcp() ? read_tcp(lane, payload) : read_udp(lane, payload);

@@ -27,11 +27,6 @@ std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept { return wor
 
 }  // namespace
 
-FlowEntry FlowTable::decode(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept {
-    return {listener, service_port, shm::Handle{static_cast<std::uint32_t>(meta >> 32)}, state_of(meta),
-            Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask}};
-}
-
 std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept {
     const shm::FlowUnit& first = bucket.units[unit];
     const std::uint64_t meta = load(first.meta);
@@ -55,8 +50,8 @@ std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& buck
     return stored;
 }
 
-std::optional<FlowEntry> FlowTable::read(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
-                                         Be16 peer_port) noexcept {
+std::optional<FlowEntry> FlowTable::read_wide(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
+                                              Be16 peer_port) noexcept {
     const auto stored = read_any(bucket, unit);
     if (!stored || stored->key.peer != peer || stored->key.peer_port != peer_port) return std::nullopt;
     return stored->entry;

@@ -73,8 +73,7 @@ class FlowTable {
         const std::uint64_t narrow_key = shifted_key(peer, peer_port);
         for (const std::uint32_t bucket : candidates) {
             for (std::uint8_t unit = 0; unit < 4; ++unit) {
-                if (!may_be_of(buckets_[bucket].units[unit], peer, narrow_key)) continue;
-                const auto entry = read(buckets_[bucket], unit, peer, peer_port);
+                const auto entry = read(buckets_[bucket], unit, peer, peer_port, narrow_key);
                 if (entry && matches(*entry)) return Found{*entry, {bucket, unit}};
             }
         }
@@ -128,9 +127,10 @@ class FlowTable {
     }
     static bool needs_wide(const FlowKey& key) noexcept { return !key.peer.is_v4() || key.service_port != Be16{}; }
 
-    static FlowEntry decode(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept;
-    static std::optional<FlowEntry> read(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
-                                         Be16 peer_port) noexcept;
+    static FlowEntry decode(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept {
+        return {listener, service_port, shm::Handle{static_cast<std::uint32_t>(meta >> 32)}, state_of(meta),
+                Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask}};
+    }
     struct Stored {
         FlowKey key;
         FlowEntry entry;
@@ -140,12 +140,20 @@ class FlowTable {
     static std::uint64_t shifted_key(const IpAddress& peer, Be16 peer_port) noexcept {
         return peer.is_v4() ? std::uint64_t{peer.as_v4().raw} << 16 | std::uint64_t{peer_port.raw} << 48 : 1;
     }
-    // A cheap look first: most units belong to somebody else.
-    static bool may_be_of(const shm::FlowUnit& unit, const IpAddress& peer, std::uint64_t narrow_key) noexcept {
-        const std::uint64_t key = unit.key.load(std::memory_order_relaxed);
-        const Kind kind = kind_of(unit.meta.load(std::memory_order_relaxed));
-        return kind == Kind::narrow ? key << 16 == narrow_key : kind == Kind::wide_first && key == peer.high_word();
+    // The entry in a unit, if it is one of this peer. Most units belong to somebody else: that costs one comparison.
+    static std::optional<FlowEntry> read(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
+                                         Be16 peer_port, std::uint64_t narrow_key) noexcept {
+        const std::uint64_t meta = bucket.units[unit].meta.load(std::memory_order_acquire);
+        const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_acquire);
+        if (kind_of(meta) == Kind::narrow && key << 16 == narrow_key) {
+            if (bucket.units[unit].meta.load(std::memory_order_relaxed) != meta) return std::nullopt;
+            return decode(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
+        }
+        if (kind_of(meta) != Kind::wide_first || key != peer.high_word()) return std::nullopt;
+        return read_wide(bucket, unit, peer, peer_port);
     }
+    static std::optional<FlowEntry> read_wide(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
+                                              Be16 peer_port) noexcept;
     static std::uint32_t occupied(const shm::FlowBucket& bucket) noexcept;
 
     template <class Classify>

@@ -18,7 +18,7 @@ std::uint64_t tag_of(PortIndex port) noexcept { return shm::neighbour_valid >> 4
 
 }  // namespace
 
-std::optional<MacAddress> LinkAddresses::find(const IpAddress& address, PortIndex port) const noexcept {
+bool LinkAddresses::find(const IpAddress& address, PortIndex port, MacAddress& mac) const noexcept {
     for (std::size_t i = 0; i < shm::neighbour_probes; ++i) {
         shm::NeighbourSlot& slot = neighbours_[(start_of(address) + i) % neighbours_.size()];
         const std::uint64_t link = slot.link.load(std::memory_order_acquire);
@@ -26,9 +26,10 @@ std::optional<MacAddress> LinkAddresses::find(const IpAddress& address, PortInde
         // The same word again: the slot was not given to another host in between.
         if (slot.link.load(std::memory_order_acquire) != link) continue;
         if (slot.used.load(std::memory_order_relaxed) == 0) slot.used.store(1, std::memory_order_relaxed);
-        return shm::unpack_mac(link & mac_bits);
+        mac = shm::unpack_mac(link & mac_bits);
+        return true;
     }
-    return std::nullopt;
+    return false;
 }
 
 void LinkAddresses::set_next_hop(NextHopIndex index, std::uint16_t version,

@@ -17,14 +17,18 @@ class LinkAddresses {
     LinkAddresses(std::span<shm::LinkWord> links, std::span<shm::NeighbourSlot> neighbours) noexcept
         : links_(links), neighbours_(neighbours) {}
 
-    // The address to send to; nothing while it is not known. `destination` is the packet's.
-    std::optional<MacAddress> resolve(NextHopIndex index, const shm::NextHopRecord& record,
-                                      const IpAddress& destination) const noexcept {
-        if (record.flags & shm::NextHopRecord::has_static) return record.mac;
-        if (record.flags & shm::NextHopRecord::on_link) return find(destination, record.port);
+    // The address to send to, stored to `mac`; false while it is not known. `destination` is the packet's.
+    bool resolve(NextHopIndex index, const shm::NextHopRecord& record, const IpAddress& destination,
+                 MacAddress& mac) const noexcept {
+        if (record.flags & shm::NextHopRecord::has_static) {
+            mac = record.mac;
+            return true;
+        }
+        if (record.flags & shm::NextHopRecord::on_link) return find(destination, record.port, mac);
         const std::uint64_t word = links_[index.value].load(std::memory_order_relaxed);
-        if (word == 0 || word >> 48 != record.version) return std::nullopt;
-        return shm::unpack_mac(word);
+        if (word == 0 || word >> 48 != record.version) return false;
+        mac = shm::unpack_mac(word);
+        return true;
     }
 
     // The main thread's side.
@@ -37,7 +41,7 @@ class LinkAddresses {
     std::size_t for_each_used(std::size_t first, std::size_t count, F&& f);
 
   private:
-    std::optional<MacAddress> find(const IpAddress& address, PortIndex port) const noexcept;
+    bool find(const IpAddress& address, PortIndex port, MacAddress& mac) const noexcept;
 
     std::span<shm::LinkWord> links_;
     std::span<shm::NeighbourSlot> neighbours_;

@@ -24,9 +24,9 @@ using namespace dataplane;
 
 constexpr std::uint32_t flows = 10'000;
 constexpr std::uint64_t table_flows = 1'048'576;  // the default of the configuration
-constexpr std::uint32_t bursts_per_run = 400;     // every flow once, and short enough not to be interrupted often
-constexpr int warm_up_runs = 5;
-constexpr int runs = 201;
+constexpr std::uint32_t bursts_per_run = 40;  // short enough not to be interrupted often
+constexpr int warm_up_runs = 50;
+constexpr int runs = 2001;
 constexpr std::size_t frame_room = 128;
 constexpr HashSeed flow_seed{{0x9e3779b97f4a7c15, 0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0x2545f4914f6cdd1d}};
 constexpr HashSeed site_seed{{0xd1342543de82ef95, 0xaf251af3b0f025b5, 0xb564ef22ec7aece5, 0xf7c2ebc08f67f2b5}};

@@ -13,11 +13,16 @@ constexpr int lan = 7, wan = 9, other = 11;  // the kernel's names; ports 0 and 
 class LinkBookTest : public testing::Test {
   protected:
     std::optional<MacAddress> resolve(std::size_t index, const IpAddress& destination = {}) const {
-        return links_.resolve(NextHopIndex(static_cast<std::uint16_t>(index)), hops_[index], destination);
+        return resolve(NextHopIndex(static_cast<std::uint16_t>(index)), hops_[index], destination);
     }
     std::optional<MacAddress> resolve_client(const IpAddress& address, std::uint8_t port) const {
         const shm::NextHopRecord on_link = hop({}, port, 1, shm::NextHopRecord::on_link);
-        return links_.resolve(NextHopIndex(1), on_link, address);
+        return resolve(NextHopIndex(1), on_link, address);
+    }
+    std::optional<MacAddress> resolve(NextHopIndex index, const shm::NextHopRecord& record,
+                                      const IpAddress& destination) const {
+        MacAddress mac;
+        return links_.resolve(index, record, destination, mac) ? std::optional(mac) : std::nullopt;
     }
     static shm::NextHopRecord hop(const IpAddress& address, std::uint8_t port, std::uint16_t version,
                                   std::uint8_t flags = 0) {

@@ -190,6 +190,10 @@ TEST(Parse, AFirstFragmentHasPortsALaterOneHasNot) {
 
     p.fragment = 0;
     EXPECT_EQ(parse_bytes(p.build()).lane.part, Part::whole);
+
+    p.fragment = 185;
+    p.protocol = static_cast<Protocol>(51);  // neither TCP nor UDP: IPv4 has no extensions to look behind
+    EXPECT_TRUE(parse_bytes(p.build()).verdict.punts());
 }
 
 struct Fragment {
