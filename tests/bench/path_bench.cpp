@@ -24,7 +24,7 @@ using namespace dataplane;
 
 constexpr std::uint32_t flows = 10'000;
 constexpr std::uint64_t table_flows = 1'048'576;  // the default of the configuration
-constexpr std::uint32_t bursts_per_run = 40;  // short enough not to be interrupted often
+constexpr std::uint32_t bursts_per_run = 40;      // short enough not to be interrupted often
 constexpr int warm_up_runs = 50;
 constexpr int runs = 2001;
 constexpr std::size_t frame_room = 128;
