@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "dataplane/ports/port.h"
+#include "src/base/poison.h"
 
 namespace shunt::dataplane {
 
@@ -25,31 +26,46 @@ struct MemoryBuffer {
     bool checksum_flagged{};  // as hardware says that a checksum is bad
 
     std::span<const std::byte> bytes() const noexcept { return {storage.data() + begin, length}; }
+    // A packet of this length, and nothing behind it.
+    void hold(std::size_t bytes) noexcept {
+        length = bytes;
+        poison(storage.data() + headroom + bytes, capacity - bytes);
+    }
+    void reset() noexcept {
+        unpoison(storage.data(), storage.size());
+        begin = headroom;
+        length = 0;
+        tag = 0;
+        segmented = checksum_flagged = false;
+    }
 };
 
 class MemoryPool {
   public:
-    explicit MemoryPool(std::size_t buffers) : all_(buffers) {
+    explicit MemoryPool(std::size_t buffers)
+        : size_(buffers), all_(std::make_unique_for_overwrite<MemoryBuffer[]>(buffers)) {
         free_.reserve(buffers);
-        for (MemoryBuffer& buffer : all_) free_.push_back(&buffer);
+        for (std::size_t i = 0; i < buffers; ++i) free_.push_back(&all_[i]);
     }
+
     MemoryBuffer* take() noexcept {
-        if (free_.empty()) return nullptr;
+        if (free_.size() <= withheld_) return nullptr;
         MemoryBuffer* buffer = free_.back();
         free_.pop_back();
-        buffer->begin = MemoryBuffer::headroom;
-        buffer->length = 0;
-        buffer->tag = 0;
-        buffer->segmented = buffer->checksum_flagged = false;
+        buffer->reset();
         return buffer;
     }
     void give_back(MemoryBuffer* buffer) noexcept { free_.push_back(buffer); }
-    std::size_t size() const noexcept { return all_.size(); }
+    // As if somebody else had so many of the buffers.
+    void withhold(std::size_t buffers) noexcept { withheld_ = buffers; }
+    std::size_t size() const noexcept { return size_; }
     std::size_t available() const noexcept { return free_.size(); }
 
   private:
-    std::vector<MemoryBuffer> all_;
+    std::size_t size_;
+    std::unique_ptr<MemoryBuffer[]> all_;
     std::vector<MemoryBuffer*> free_;
+    std::size_t withheld_{};
 };
 
 class MemoryPort {
@@ -64,7 +80,7 @@ class MemoryPort {
         MemoryBuffer* buffer = pool_.take();
         if (buffer == nullptr) return nullptr;
         buffer->segmented = packet.size() > MemoryBuffer::capacity;
-        buffer->length = std::min(packet.size(), MemoryBuffer::capacity);
+        buffer->hold(std::min(packet.size(), MemoryBuffer::capacity));
         if (buffer->length > 0) std::memcpy(buffer->storage.data() + buffer->begin, packet.data(), buffer->length);
         arriving_.push_back(buffer);
         return buffer;
@@ -114,6 +130,7 @@ class MemoryPort {
     bool make(Lane& lane, std::uint32_t length) noexcept {
         MemoryBuffer* buffer = length <= MemoryBuffer::capacity ? pool_.take() : nullptr;
         if (buffer == nullptr) return false;
+        buffer->hold(length);
         lane.bytes = buffer->storage.data() + MemoryBuffer::headroom;
         lane.buffer = buffer;
         return true;

@@ -59,7 +59,7 @@ class Instance {
     shm::Tables tables() const { return regions_.tables(); }
     std::uint64_t drops(shm::DropReason reason, std::size_t worker = 0);
     dataplane::MemoryPort& port(std::size_t worker = 0) { return *ports_[worker]; }
-    const dataplane::MemoryPool& pool() const { return pool_; }
+    dataplane::MemoryPool& pool() { return pool_; }
     // The main thread's turn: what workers ask of it.
     void hear_news();
     // Lets two seconds pass, so that no fragment waits any longer; what comes out is forgotten.
@@ -80,7 +80,7 @@ class Instance {
     std::shared_ptr<controlplane::NetworkView> network_;
     controlplane::Compiler compiler_;
     controlplane::InProcess regions_;
-    dataplane::MemoryPool pool_{256};
+    dataplane::MemoryPool pool_{2048};
     std::vector<std::unique_ptr<dataplane::MemoryPort>> ports_;
     dataplane::HandOver hand_over_;
     std::vector<std::unique_ptr<Worker>> workers_;

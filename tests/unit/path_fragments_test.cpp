@@ -150,28 +150,22 @@ TYPED_TEST(FragmentsOf, TheRestSharesTheFateOfAFirstThatWasDropped) {
 }
 
 TYPED_TEST(FragmentsOf, AFloodIsBoundedAndNamed) {
-    Instance small{web(TypeParam::vip, TypeParam::backends())};
-    std::uint64_t full = 0;
-    for (std::uint32_t id = 1; id <= 100; ++id) {
+    for (std::uint32_t id = 1; this->instance.drops(DropReason::fragment_table_full) == 0; ++id) {
+        ASSERT_LT(id, 1000U);
         const auto pieces = this->pieces(id, id);
-        for (std::size_t i = 1; i < pieces.size(); ++i) {
-            full += small.pool().available() == 0;
-            if (small.pool().available() == 0) break;
-            small.burst({pieces[i]});
-        }
+        for (std::size_t i = 1; i < pieces.size(); ++i) this->instance.burst({pieces[i]});
     }
-    EXPECT_GT(full, 0U) << "the pool is smaller than the waiting room here";
-    small.expect_conservation();
-    EXPECT_EQ(small.drops(DropReason::fragment_waited), small.pool().size());
+    EXPECT_GT(this->instance.pool().size() - this->instance.pool().available(), 500U) << "many have room";
+    this->instance.expect_conservation();
 }
 
 TYPED_TEST(FragmentsOf, AWorkerThatDoesNotKeepUpIsNoReasonToWait) {
     Instance two{web(TypeParam::vip, TypeParam::backends()), 2, 4096};
     // Only worker 0 is polled: what belongs to worker 1 piles up in the ring.
     std::uint64_t sent = 0;
-    for (std::uint32_t id = 1; two.drops(DropReason::fragment_hand_over) == 0 && id < 3000; ++id) {
+    for (std::uint32_t id = 1; two.drops(DropReason::fragment_hand_over) == 0; ++id) {
+        ASSERT_LT(id, 3000U);
         sent += two.burst({this->pieces(id, id)[0]}, 0).sent.size();
-        if (two.pool().available() < 32) break;
     }
     EXPECT_GT(sent, 0U);
     two.expect_conservation();

@@ -259,10 +259,7 @@ TEST(Icmp, WithoutBuffersForThePiecesThePacketIsDropped) {
     Instance instance{web(V4::vip, V4::backends())};
     instance.set_mtu(600);
     instance.publish();
-    // Fragments that wait hold all buffers but two.
-    Packet filler = packet(V4::client(2), V4::vip, Protocol::udp);
-    filler.fragment = 100;
-    while (instance.pool().available() > 2) instance.burst({filler.build()});
+    instance.pool().withhold(instance.pool().size() - 2);
     Packet p = packet(V4::client(1), V4::vip, Protocol::udp);
     p.payload.assign(1400, 'x');
     EXPECT_EQ(instance.fate(p.build()), "no_buffer");
