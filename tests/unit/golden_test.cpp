@@ -10,122 +10,22 @@
 //     drop REASON
 //
 // HEX may have spaces; (a5*1400) is a byte that repeats. Of what comes of one step the order does not count.
+#include "tests/support/golden.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <memory>
-#include <sstream>
 
-#include "src/config/toml.h"
-#include "tests/support/instance.h"
+#include "src/base/random.h"
 
 namespace shunt::test {
 namespace {
 
-struct Step {
-    std::string does;                   // "in HEX" or "wait MS"
-    std::vector<std::string> expected;  // in the words of the file, in alphabetical order
-};
-struct Case {
-    std::string setup;
-    std::string name;
-    std::vector<Step> steps;
-};
-struct GoldenFile {
-    std::map<std::string, std::string> setups;  // TOML
-    std::vector<Case> cases;
-};
-
-// "0203 (a5*3)" is "0203a5a5a5".
-std::string plain_hex(const std::string& text) {
-    std::string hex;
-    for (std::size_t at = 0; at < text.size(); ++at) {
-        if (text[at] == '(') {
-            const auto end = text.find(')', at);
-            for (int n = std::stoi(text.substr(at + 4, end - at - 4)); n > 0; --n) hex += text.substr(at + 1, 2);
-            at = end;
-        } else if (text[at] != ' ') {
-            hex += text[at];
-        }
-    }
-    return hex;
-}
-
-std::string first_word(const std::string& line) { return line.substr(0, line.find(' ')); }
-std::string after_first_word(const std::string& line) {
-    const auto space = line.find(' ');
-    return space == std::string::npos ? "" : line.substr(space + 1);
-}
-
-void read_step(Case& into, const std::string& line) {
-    const std::string word = first_word(line);
-    const std::string rest = after_first_word(line);
-    if (word == "in") return into.steps.push_back({"in " + plain_hex(rest), {}});
-    if (word == "wait") return into.steps.push_back({line, {}});
-    Step& step = into.steps.back();
-    if (word == "out") step.expected.push_back("out " + plain_hex(rest));
-    if (word == "punt")
-        step.expected.push_back("punt " + (rest.empty() ? after_first_word(step.does) : plain_hex(rest)));
-    if (word == "drop") step.expected.push_back(line);
-    std::ranges::sort(step.expected);
-}
-
-GoldenFile read_golden(const std::string& path) {
-    std::ifstream file(path);
-    GoldenFile golden;
-    std::string setup;
-    for (std::string line; std::getline(file, line);) {
-        if (line.empty() || line[0] == '#') continue;
-        const std::string rest = after_first_word(line);
-        if (line.starts_with("  ")) {
-            golden.setups[setup] += line + "\n";
-        } else if (first_word(line) == "setup") {
-            setup = rest;
-        } else if (first_word(line) == "case") {
-            const auto colon = rest.find(": ");
-            golden.cases.push_back({rest.substr(0, colon), rest.substr(colon + 2), {}});
-        } else {
-            read_step(golden.cases.back(), line);
-        }
-    }
-    return golden;
-}
-
-Bytes from_hex(const std::string& hex) {
-    Bytes bytes;
-    for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
-        bytes.push_back(static_cast<std::byte>(std::stoi(hex.substr(i, 2), nullptr, 16)));
-    }
-    return bytes;
-}
-
-std::string to_hex(const Bytes& bytes) {
-    std::string hex;
-    for (const std::byte b : bytes) {
-        constexpr const char* digits = "0123456789abcdef";
-        hex += {digits[std::to_integer<int>(b) >> 4], digits[std::to_integer<int>(b) & 15]};
-    }
-    return hex;
-}
-
-std::unique_ptr<Instance> make_instance(const std::string& toml) {
-    auto state = config::parse_toml(toml, "setup");
-    EXPECT_TRUE(state) << state.error().text();
-    return state ? std::make_unique<Instance>(std::move(*state)) : nullptr;
-}
-
 // What comes of a step, in the words of the file.
-std::vector<std::string> take(Instance& instance, const Step& step) {
-    std::vector<Bytes> packets;
-    if (first_word(step.does) == "in") {
-        packets.push_back(from_hex(after_first_word(step.does)));
-    } else {
-        instance.clock.advance(Duration::milliseconds(std::stoi(after_first_word(step.does))));
-    }
-    const Instance::Output output = instance.burst(packets);
+std::vector<std::string> take(Instance& instance, const GoldenStep& step) {
+    instance.clock.advance(step.wait);
+    const Instance::Output output =
+        instance.burst(step.packet.empty() ? std::vector<Bytes>{} : std::vector<Bytes>{step.packet});
     instance.hear_news();
     std::vector<std::string> lines;
     for (const Bytes& sent : output.sent) lines.push_back("out " + to_hex(sent));
@@ -135,24 +35,93 @@ std::vector<std::string> take(Instance& instance, const Step& step) {
     return lines;
 }
 
-class Golden : public testing::TestWithParam<std::string> {};
+class Golden : public testing::TestWithParam<const char*> {};
 
 TEST_P(Golden, PacketsComeOutAsTheOracleSays) {
-    const GoldenFile golden = read_golden(SHUNT_GOLDEN "/" + GetParam() + ".txt");
+    const GoldenFile golden = read_golden(GetParam());
     ASSERT_GE(golden.cases.size(), 100U);
     std::map<std::string, std::unique_ptr<Instance>> instances;
-    for (const Case& c : golden.cases) {
+    for (const GoldenCase& c : golden.cases) {
         auto& instance = instances[c.setup];
         if (!instance) instance = make_instance(golden.setups.at(c.setup));
-        ASSERT_TRUE(instance);
         instance->clock.advance(Duration::seconds(10));  // nothing of the last case waits, and answers are due again
-        for (const Step& step : c.steps) EXPECT_EQ(take(*instance, step), step.expected) << c.name << "\n" << step.does;
+        for (const GoldenStep& step : c.steps) {
+            EXPECT_EQ(take(*instance, step), step.expected) << c.name << "\nin " << to_hex(step.packet);
+        }
     }
     for (auto& [name, instance] : instances) instance->expect_conservation();
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::Values("nat", "modes", "icmp", "fragments", "mtu", "vlan"),
-                         [](const auto& file) { return file.param; });
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(golden_files), [](const auto& file) { return file.param; });
+
+// Exactly one of: sent, left to the kernel, dropped for a reason; or it waits, and is dropped later.
+class Counting {
+  public:
+    explicit Counting(const std::string& toml) : instance_(make_instance(toml)) {}
+    ~Counting() {
+        instance_->settle();
+        const shm::WorkerBlock& worker = instance_->state().workers()[0];
+        EXPECT_EQ(worker.received.read(), taken_);
+        EXPECT_EQ(worker.forwarded.read() + worker.punted.read() + worker.dropped.read(), taken_);
+        instance_->expect_conservation();
+    }
+    void take(const Bytes& packet) {
+        if (instance_->pool().available() < 64) instance_->settle();
+        instance_->port().inject(packet);
+        if (++taken_ % 16 == 0) flush();
+    }
+    void flush() {
+        instance_->clock.advance(Duration::milliseconds(1));
+        instance_->burst({});
+    }
+
+  private:
+    std::unique_ptr<Instance> instance_;
+    std::uint64_t taken_{};
+};
+
+TEST(EveryPacket, OfEveryTruncationOfTheGoldenOnesIsCountedOnce) {
+    std::uint64_t truncations = 0;
+    for (const char* file : golden_files) {
+        const GoldenFile golden = read_golden(file);
+        std::map<std::string, std::unique_ptr<Counting>> countings;
+        for (const GoldenCase& c : golden.cases) {
+            auto& counting = countings[c.setup];
+            if (!counting) counting = std::make_unique<Counting>(golden.setups.at(c.setup));
+            for (const GoldenStep& step : c.steps) {
+                for (std::size_t length = 0; length < step.packet.size(); ++length, ++truncations) {
+                    counting->take({step.packet.begin(), step.packet.begin() + static_cast<std::ptrdiff_t>(length)});
+                }
+            }
+        }
+        for (auto& [name, counting] : countings) counting->flush();
+    }
+    EXPECT_GT(truncations, 100'000U);
+}
+
+// Half of them noise, half of them golden packets in which some bytes are another's.
+TEST(EveryPacket, OfAMillionRandomOnesIsCountedOnce) {
+    Random random(20'261'121);
+    std::vector<Bytes> golden;
+    for (const char* file : golden_files) {
+        for (const GoldenCase& c : read_golden(file).cases) golden.push_back(c.steps.front().packet);
+    }
+    Counting counting(read_golden("modes").setups.at("plain"));
+    for (int n = 0; n < 1'000'000; ++n) {
+        Bytes packet;
+        if (n % 2 == 0) {
+            packet.resize(random.below(100));
+            for (std::byte& byte : packet) byte = static_cast<std::byte>(random());
+        } else {
+            packet = golden[random.below(golden.size())];
+            for (auto changes = random.below(4); changes > 0; --changes) {
+                packet[random.below(std::min<std::size_t>(packet.size(), 100))] = static_cast<std::byte>(random());
+            }
+        }
+        counting.take(packet);
+    }
+    counting.flush();
+}
 
 }  // namespace
 }  // namespace shunt::test
