@@ -26,7 +26,9 @@ OWN = [
     ("src/api/", [*HEART, "src/config/", "src/api/"]),
     ("dataplane/main", ["src/", "dataplane/"]),
     (f"({'|'.join(PACKET_PATH)})", [*HEART, *PACKET_PATH]),
-    ("dataplane/", [*HEART, "dataplane/(?!main)"]),
+    # A program of its own, for the machines behind the balancer.
+    ("dataplane/decap/", [*HEART, "dataplane/(decap|xdp)/"]),
+    ("dataplane/", [*HEART, "dataplane/(?!main|decap)"]),
     # The one exception between the two processes: these verbs run the real packet path offline.
     ("controlplane/cli/(explain|replay|table_show)", ["src/", "controlplane/", *PACKET_PATH]),
     ("controlplane/cli/", ["src/", "controlplane/"]),
@@ -39,10 +41,10 @@ TOML = r"toml(\+\+)?[./]"
 # (headers, the only places that may include them, what they are)
 ONLY_IN = [
     (r"rte_", "dataplane/dpdk/|dataplane/ports/dpdk_", "DPDK"),
-    (r"(bpf|xdp)/", "dataplane/xdp/|tests/(unit|system)/xdp_", "libbpf and libxdp"),
+    (r"(bpf|xdp)/", "dataplane/(xdp|decap)/|tests/(unit|system)/(xdp|decap)_", "libbpf and libxdp"),
     (r"netlink/", "dataplane/neighbours/|controlplane/network/", "libnl"),
     (TOML, r"src/config/[^/]*\.cpp$", "toml++"),
-    (r"CLI/", "controlplane/cli/|(controlplane|dataplane)/main", "CLI11"),
+    (r"CLI/", "controlplane/cli/|(controlplane|dataplane)/main|dataplane/decap/main", "CLI11"),
     (r"(gtest|gmock|rapidcheck|benchmark)[./]", "tests/", "test libraries"),
     (r"(sys/(mman|file|stat|statfs|vfs)\.h|fcntl\.h|fstream|filesystem)$",
      "src/shm/region|src/config/file|dataplane/|controlplane/|tests/", "files and memory maps"),
@@ -108,6 +110,8 @@ GOOD = {
     "dataplane/dpdk/eal.h": including("<rte_eal.h>", "<spdlog/spdlog.h>"),
     "dataplane/xdp/load.cpp": including("<bpf/libbpf.h>", '"dataplane/xdp/steer.skel.h"'),
     "dataplane/main.cpp": including('"src/config/read.h"', '"dataplane/dpdk/eal.h"'),
+    "dataplane/decap/main.cpp": including("<CLI/CLI.hpp>", "<bpf/bpf.h>", '"dataplane/xdp/load.h"'),
+    "dataplane/xdp/load.h": "",
     "src/config/read.h": "",
     "controlplane/cli/replay.cpp": including('"dataplane/path/parse.h"', "<CLI/CLI.hpp>"),
     "controlplane/state/desired.h": including('"src/config/read.h"'),
@@ -129,6 +133,8 @@ BAD = [
     ({"dataplane/ports/x.h": including("<rte_ethdev.h>")}, "DPDK only in"),
     ({"dataplane/dpdk/x.h": including('"src/config/read.h"')}, "may not include"),
     ({"dataplane/dpdk/x.h": including("<bpf/libbpf.h>")}, "libbpf and libxdp only in"),
+    ({"dataplane/decap/x.h": including('"dataplane/dpdk/eal.h"')}, "may not include"),
+    ({"dataplane/xdp/x.h": including('"dataplane/decap/main.cpp"')}, "may not include"),
     ({"dataplane/main.cpp": including('"controlplane/state/desired.h"')}, "may not include"),
     ({"controlplane/state/x.h": including('"dataplane/path/parse.h"')}, "may not include"),
     ({"controlplane/cli/status.h": including('"dataplane/path/parse.h"')}, "may not include"),
