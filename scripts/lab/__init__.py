@@ -13,6 +13,8 @@ can be tried against the backends directly.
     laboratory.py  a laboratory: the network, its backends, and the clean-up that always happens
     config.py      Shunt's configuration as a dictionary and as TOML
     shunt.py       Shunt's three programs, run inside the laboratory
+    modes.py       a service for every mode, and what its backends need
+    narrow.py      routers on the way that take less than the cables
     nginx.py       a real web server that answers with its name
     echo.py        program: answers numbered messages over TCP and UDP with its name
     live.py        program: many live connections that count what breaks

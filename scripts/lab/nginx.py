@@ -7,8 +7,10 @@ import random
 import signal
 import socket
 from pathlib import Path
+from typing import Sequence
 
 from .namespace import Namespace
+from .network import WEB_PORT
 from .process import Process
 
 DOWNLOAD_BYTES = 6 << 20
@@ -32,11 +34,11 @@ http {{
     add_header X-Backend {name} always;
     keepalive_requests 1000000;
     server {{
-        listen {port} backlog=4096;
-        listen [::]:{port} backlog=4096;
+{listen}
         location = / {{ return 200 "{name}\\n"; }}
         location = /healthz {{ return 200 "ok\\n"; }}
         location = /download {{ alias {download}; limit_rate {rate}; }}
+        location /files/ {{ root {directory}; dav_methods PUT; client_max_body_size 0; }}
     }}
 }}
 """
@@ -50,16 +52,19 @@ def make_download(path: Path) -> str:
 
 
 class Nginx:
-    """One nginx in a namespace, a single process, so that one signal stops all of it."""
+    """One nginx in a namespace, a single process, so that one signal stops all of it. What is put into /files/ can be
+    fetched from there; it lies in `files`."""
 
-    def __init__(self, name: str, namespace: Namespace, directory: Path, download: Path, port: int = 80,
-                 outlives: bool = False):
-        self.name, self.namespace, self.port, self.outlives = name, namespace, port, outlives
-        self.directory = directory
-        directory.mkdir()
+    def __init__(self, name: str, namespace: Namespace, directory: Path, download: Path,
+                 port: int | Sequence[int] = WEB_PORT, outlives: bool = False):
+        ports = [port] if isinstance(port, int) else list(port)
+        self.name, self.namespace, self.port, self.outlives = name, namespace, ports[0], outlives
+        self.directory, self.files = directory, directory / "files"
+        self.files.mkdir(parents=True)
+        listen = "\n".join(f"        listen {end}:{port} backlog=4096;" for port in ports for end in ("*", "[::]"))
         self.configuration = directory / "nginx.conf"
         self.configuration.write_text(CONFIGURATION.format(
-            directory=directory, name=name, port=port, download=download, rate=DOWNLOAD_BYTES_A_SECOND))
+            directory=directory, name=name, listen=listen, download=download, rate=DOWNLOAD_BYTES_A_SECOND))
         self.process = self.start()
 
     def start(self) -> Process:
