@@ -23,12 +23,28 @@ std::size_t behind_string(std::string_view line, std::size_t at) {
     return line.size();
 }
 
+// toml++ ends a line, and with it a comment, at any of them; what follows would be outside of what is looked over here.
+std::optional<Finding> find_control_character(std::string_view line) {
+    for (std::size_t i = 0; i < line.size(); ++i) {
+        const auto c = static_cast<unsigned char>(line[i]);
+        const bool ends_line = c == '\r' && i + 1 == line.size();
+        if ((c >= 0x20 || c == '\t' || ends_line) && c != 0x7f) continue;
+        return Finding{i, "a control character", "remove it; in a quoted string write it as an escape"};
+    }
+    return std::nullopt;
+}
+
 std::optional<Finding> look_over(std::string_view line) {
+    if (const auto control = find_control_character(line)) return control;
     std::size_t dots = 0;
     for (std::size_t i = 0; i < line.size();) {
         const char c = line[i];
         if (c == '#') return std::nullopt;
         if (c == '"' || c == '\'') {
+            // Before it only what may stand between values: toml++ would read on in the word, not begin a string.
+            if (i > 0 && std::string_view(" \t=[]{},.").find(line[i - 1]) == std::string_view::npos) {
+                return Finding{i, "a quote stands in the middle of a word", "remove it, or put the whole into quotes"};
+            }
             if (line.substr(i).starts_with(std::string(3, c))) {
                 return Finding{i, "strings of several lines are not read here", "write the text on one line"};
             }

@@ -431,6 +431,10 @@ TEST(Toml, RefusesWhatTheParserDoesNotSurvive) {
     const std::string section = "\xc2\xa7";
     EXPECT_EQ(sentence("x = \"a\" " + section),
               "shunt.toml:2:9: a character beyond ASCII stands outside quotes; remove it, or put the text into quotes");
+    EXPECT_EQ(sentence("x = 0x7f\"" + section + "\""),
+              "shunt.toml:2:9: a quote stands in the middle of a word; remove it, or put the whole into quotes");
+    EXPECT_EQ(sentence("x = 1 # \v" + section),
+              "shunt.toml:2:9: a control character; remove it; in a quoted string write it as an escape");
     for (const std::string& text : {"\"\"\"\\\n" + section + "\"\"\"", std::string("'''a'''")}) {
         EXPECT_EQ(sentence("x = " + text),
                   "shunt.toml:2:5: strings of several lines are not read here; write the text on one line");
