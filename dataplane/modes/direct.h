@@ -9,6 +9,7 @@ namespace shunt::dataplane {
 struct Direct {
     static constexpr ForwardingMode id = ForwardingMode::direct;
     static constexpr std::uint32_t headroom = 0;
+    static constexpr bool names_backend = false;
 
     static std::uint32_t overhead(const Target&) noexcept { return 0; }
     static void to_backend(Lane&, const Target&) noexcept {}

@@ -25,6 +25,7 @@ template <class M>
 concept Mode = requires(Lane& lane, const Target& target) {
     { M::id } -> std::convertible_to<ForwardingMode>;
     { M::headroom } -> std::convertible_to<std::uint32_t>;  // bytes it may put before the packet, at most
+    { M::names_backend } -> std::convertible_to<bool>;      // the IP destination becomes the backend: others can route it
     // Bytes it adds to the IP packet.
     { M::overhead(target) } noexcept -> std::same_as<std::uint32_t>;
     // Writes what the packet needs to reach the backend, except hop limit and link addresses.

@@ -8,6 +8,7 @@ namespace shunt::dataplane {
 struct Gre {
     static constexpr ForwardingMode id = ForwardingMode::gre;
     static constexpr std::uint32_t headroom = sizeof(Ipv6Header) + sizeof(GreHeader) + sizeof(Be32);
+    static constexpr bool names_backend = true;
 
     static std::uint32_t overhead(const Target& target) noexcept { return outer_size(target) + size(target); }
 

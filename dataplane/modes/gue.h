@@ -9,6 +9,7 @@ namespace shunt::dataplane {
 struct Gue {
     static constexpr ForwardingMode id = ForwardingMode::gue;
     static constexpr std::uint32_t headroom = UdpTunnel::headroom + sizeof(GueHeader);
+    static constexpr bool names_backend = true;
 
     static std::uint32_t overhead(const Target& target) noexcept {
         return UdpTunnel::overhead(target) + static_cast<std::uint32_t>(sizeof(GueHeader));

@@ -10,6 +10,7 @@ namespace shunt::dataplane {
 struct L3Dsr {
     static constexpr ForwardingMode id = ForwardingMode::l3dsr;
     static constexpr std::uint32_t headroom = 0;
+    static constexpr bool names_backend = true;
 
     static std::uint32_t overhead(const Target&) noexcept { return 0; }
 

@@ -10,6 +10,7 @@ namespace shunt::dataplane {
 struct Nat {
     static constexpr ForwardingMode id = ForwardingMode::nat;
     static constexpr std::uint32_t headroom = 0;
+    static constexpr bool names_backend = true;
 
     static std::uint32_t overhead(const Target&) noexcept { return 0; }
 

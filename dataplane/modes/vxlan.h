@@ -9,6 +9,7 @@ struct Vxlan {
     static constexpr ForwardingMode id = ForwardingMode::vxlan;
     static constexpr std::uint32_t size = sizeof(VxlanHeader) + sizeof(EthernetHeader);
     static constexpr std::uint32_t headroom = UdpTunnel::headroom + size;
+    static constexpr bool names_backend = true;
 
     static std::uint32_t overhead(const Target& target) noexcept { return UdpTunnel::overhead(target) + size; }
 

@@ -42,10 +42,21 @@ struct Forward {
             listener.mode, [&](auto mode) { return write<typename decltype(mode)::type>(lane, target, next_hop); });
         if (!written.keeps()) return written;
         lane.out_port = next_hop.port;
-        return address_frame(lane, index, next_hop, to_backend ? backend.address : lane.tuple.destination);
+        if (address_frame(lane, index, next_hop, to_backend ? backend.address : lane.tuple.destination)) {
+            return Verdict::keep();
+        }
+        return to_backend ? unresolved(listener.mode) : Verdict::punt();
     }
 
   private:
+    // Until the link address is known the packet is the kernel's to send, if its destination says where to.
+    static Verdict unresolved(ForwardingMode mode) noexcept {
+        return Modes::with(mode, [](auto type) {
+            using M = typename decltype(type)::type;
+            return M::names_backend ? Verdict::punt() : Verdict::drop(shm::DropReason::link_unknown);
+        });
+    }
+
     template <class M>
     Verdict write(Lane& lane, const Target& target, const shm::NextHopRecord& next_hop) noexcept {
         const bool to_backend = lane.direction == Direction::to_backend;
@@ -105,20 +116,20 @@ struct Forward {
         if (room > headers) clamp_mss(lane, static_cast<std::uint16_t>(room - headers));
     }
 
-    // Until the link address is known the translated packet is the kernel's to send.
-    Verdict address_frame(Lane& lane, NextHopIndex index, const shm::NextHopRecord& next_hop,
-                          const IpAddress& destination) noexcept {
+    // False: the link address is not known yet.
+    bool address_frame(Lane& lane, NextHopIndex index, const shm::NextHopRecord& next_hop,
+                       const IpAddress& destination) noexcept {
         MacAddress mac;
         if (!links.resolve(index, next_hop, destination, mac)) {
             const bool on_link = next_hop.flags & shm::NextHopRecord::on_link;
             if (on_link) news.neighbours.push({destination, next_hop.port});
-            return Verdict::punt();
+            return false;
         }
         if (next_hop.flags & shm::NextHopRecord::sets_tags) set_tags(lane, next_hop.tags);
         auto& ethernet = lane.header_at<EthernetHeader>(0);
         ethernet.destination = mac.bytes;
         ethernet.source = port_macs[next_hop.port.value].bytes;
-        return Verdict::keep();
+        return true;
     }
 };
 

@@ -36,6 +36,7 @@ enum class DropReason : std::uint8_t {
     lost_in_restart,
     steered_unattached,
     checksum_flagged,
+    link_unknown,
     count
 };
 
@@ -78,6 +79,9 @@ inline constexpr std::array<DropReasonText, static_cast<std::size_t>(DropReason:
     {DropReason::steered_unattached, "steered_unattached",
      "for a service, dropped by the steering program while no process was attached"},
     {DropReason::checksum_flagged, "checksum_flagged", "the port's hardware found a wrong checksum"},
+    {DropReason::link_unknown, "link_unknown",
+     "the backend's link address is not known yet, and the kernel could not send this packet to it: its destination is "
+     "the VIP"},
 }};
 
 constexpr bool drop_reasons_in_order() noexcept {

@@ -89,6 +89,13 @@ void Instance::start() {
     publish();
 }
 
+void Instance::add_neighbours(const std::string& prefix) {
+    auto network = std::make_shared<controlplane::NetworkView>(*network_);
+    network->routes.push_back({must<Prefix>(Prefix::parse(prefix), prefix), PortIndex(0), std::nullopt});
+    network_ = std::move(network);
+    publish();
+}
+
 void Instance::set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict) {
     verdicts_[{service, backend_key}] = verdict;
 }

@@ -39,6 +39,8 @@ class Instance {
     // Of every next hop; the default is 1500.
     void set_mtu(std::uint16_t mtu) { mtu_ = mtu; }
     void set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict);
+    // Hosts of this prefix are neighbours, of whom no link address is known.
+    void add_neighbours(const std::string& prefix);
     void allow_punt(bool allowed) { punt_allowed_ = allowed; }
 
     // Sends packets through one worker in one burst (at most burst_size), and says what came out, in order.

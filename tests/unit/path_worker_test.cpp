@@ -296,6 +296,22 @@ TYPED_TEST(WorkerOf, WhenTheTableIsFullFlowsGoByTheTable) {
     EXPECT_EQ(own.state().workers()[0].flows_evicted.read(), 0U);
 }
 
+// The kernel can route to a backend that the packet names, not to one that only its link address would name.
+TEST(Worker, WithoutALinkAddressThePacketIsTheKernelsIfItNamesTheBackend) {
+    for (const auto& traits : forwarding_modes) {
+        config::DesiredState state;
+        state.node.source = {*IpAddress::parse("198.18.1.2")};
+        state.dataplane.ports.emplace_back().name = "lan0";
+        state.services = {make_service("web", {V4::vip + std::string("/tcp")}, {"198.18.2.11"})};
+        state.services[0].mode = traits.mode;
+        Instance instance{state};
+        instance.add_neighbours("198.18.2.0/24");
+        const bool names_backend = traits.translates || traits.encapsulates || traits.needs_dscp;
+        EXPECT_EQ(instance.fate(packet(V4::client(1), V4::vip).build()), names_backend ? "punted" : "link_unknown");
+        instance.expect_conservation();
+    }
+}
+
 TEST(Worker, SourcesThatCannotBeAreDropped) {
     Instance four{web(V4::vip, V4::backends())};
     for (const char* source : {"224.0.0.1", "127.0.0.1", "0.0.0.0", "255.255.255.255"}) {
