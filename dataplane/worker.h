@@ -42,10 +42,13 @@ class Worker {
     void go_offline() noexcept { generations_.go_offline(); }
     void go_online() noexcept { generations_.go_online(); }
 
-    // For the main thread.
+    // What the main thread hears from this worker, at any time.
     News& news() noexcept { return news_; }
-    // Fragments that wait here.
+
+    // Only from the thread that polls, or when none does. How many fragments wait here.
     std::uint32_t waiting() const noexcept { return fragments_.waiting(); }
+    // After the last poll of all workers: what waits here, or was handed over and not yet taken, is decided or dropped.
+    void wind_up() noexcept;
 
   private:
     void process(Instant now, const shm::Tables& tables) noexcept;
@@ -54,9 +57,13 @@ class Worker {
     void transmit(Batch& batch) noexcept;
     void cut(Lane& lane, Forward& forward) noexcept;
     bool make_pieces(Lane& lane, std::uint32_t count) noexcept;
+    void settle_pieces(Lane& lane) noexcept;
     void release(Instant now, const shm::Tables& tables) noexcept;
     void leave(Lane& lane, Instant now, const shm::Tables& tables) noexcept;
     bool answer(Lane& lane, Instant now, const shm::Tables& tables) noexcept;
+    AnswerLimit& limit_of(Answer answer) noexcept {
+        return answer == Answer::too_big ? too_big_answers_ : time_answers_;
+    }
     void count_transmitted(const Lane& lane) noexcept;
     Tick tick_at(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
@@ -76,9 +83,11 @@ class Worker {
     Fragments fragments_;
     LinkAddresses links_;
     PathMtus path_mtus_;
-    AnswerLimit answers_;
+    AnswerLimit too_big_answers_;
+    AnswerLimit time_answers_;
     News news_;
     shm::GenerationReader generations_;
+    std::uint64_t turn_{};
     Batch batch_;
     Batch pieces_;
 };
@@ -95,9 +104,9 @@ Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerInd
       drops_(state.drops(index)),
       backends_(state.backends(index)),
       flows_(state.flows(index)),
-      fragments_(state.header().flow_seed),
+      fragments_(state.header().flow_seed, static_cast<std::uint16_t>(state.shape().workers)),
       links_(state.links(), state.neighbours()),
-      path_mtus_(state.path_mtus(), state.header().path_mtus_lowered),
+      path_mtus_(state.path_mtus(), state.header().path_mtus_known),
       generations_(tables, state.header(), block_) {
     for (const P* port : ports_) port_macs_.push_back(port->mac());
     for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
@@ -122,6 +131,20 @@ std::uint32_t Worker<P, C>::poll_once() noexcept {
     generations_.quiesce();  // nothing of `tables` is held any more
     block_.heartbeat.set(static_cast<std::uint64_t>(now.nanoseconds));
     return static_cast<std::uint32_t>(packets);
+}
+
+template <Port P, Clock C>
+void Worker<P, C>::wind_up() noexcept {
+    Instant now = clock_.now();
+    go_online();
+    const shm::Tables& tables = generations_.acquire();
+    do {
+        now = now + Fragments::longest_wait;
+        receive_fragments(now);
+        process(now, tables);
+    } while (batch_.received() != 0);
+    generations_.quiesce();
+    go_offline();
 }
 
 template <Port P, Clock C>
@@ -160,6 +183,7 @@ void Worker<P, C>::receive(PortIndex in) noexcept {
     auto& counters = block_.ports[in.value];
     counters.received.add(batch_.received());
     counters.received_bytes.add(bytes);
+    block_.received.add(batch_.received());
     block_.busy_bursts.add(1);
 }
 
@@ -173,7 +197,8 @@ void Worker<P, C>::receive_fragments(Instant now) noexcept {
         parcel->unpack(lane);
         lane.waited = true;
     }
-    hand_over_.take(index_, batch_.room(), [&](const Parcel& parcel) { parcel.unpack(batch_.add()); });
+    hand_over_.take(index_, turn_++, batch_.room(), [&](const Parcel& parcel) { parcel.unpack(batch_.add()); });
+    block_.received.add(batch_.received());
 }
 
 // In order, per port of departure. What a port does not take is dropped, and counted as such.
@@ -219,16 +244,29 @@ void Worker<P, C>::cut(Lane& lane, Forward& forward) noexcept {
     if (!make_pieces(lane, count)) return;
     run(forward, pieces_);
     transmit(pieces_);
-    lane.verdict = Verdict::keep();
+    settle_pieces(lane);
+}
+
+// One of them that does not leave makes a packet that did not: its receiver cannot put it together.
+template <Port P, Clock C>
+void Worker<P, C>::settle_pieces(Lane& lane) noexcept {
+    lane.verdict = Verdict::sent();
+    std::uint64_t punted = 0;
     pieces_.for_each_left([&](Lane& piece) {
         P& port = *ports_[piece.in_port.value];
-        if (piece.verdict.punts() && port.punt(piece)) return;
+        if (piece.verdict.punts() && port.punt(piece)) {
+            ++punted;
+            return;
+        }
         if (piece.verdict.punts()) piece.verdict = Verdict::drop(shm::DropReason::punt_refused);
+        if (piece.verdict.cuts()) piece.verdict = Verdict::drop(shm::DropReason::packet_too_big);  // a path MTU fell
         lane.verdict = piece.verdict;
         port.drop(piece);
     });
-    const std::uint64_t sent = pieces_.staying();
-    block_.originated.add(lane.verdict.keeps() && sent != 0 ? sent - 1 : sent);
+    const std::uint64_t left = pieces_.staying() + punted;
+    const bool whole = lane.verdict.is_sent();
+    if (whole && punted != 0) lane.verdict = Verdict::punt();
+    block_.originated.add(whole ? left - 1 : left);
 }
 
 // Into `pieces_`; the first one has the buffer of the packet. False: not enough buffers, the packet is as it was.
@@ -257,26 +295,26 @@ bool Worker<P, C>::make_pieces(Lane& lane, std::uint32_t count) noexcept {
 // What stayed was sent. What left the batch early is punted or freed, counted by its reason; or somebody else's now.
 template <Port P, Clock C>
 void Worker<P, C>::release(Instant now, const shm::Tables& tables) noexcept {
-    std::uint64_t received = batch_.received();
+    std::uint64_t gone = 0;
     std::uint64_t forwarded = batch_.staying();
     batch_.for_each_left([&](Lane& lane) {
         if (lane.verdict.is_gone()) {
-            --received;
-        } else if (lane.verdict.keeps()) {
-            ++forwarded;  // in pieces
+            ++gone;
+        } else if (lane.verdict.is_sent()) {
+            ++forwarded;
         } else {
             leave(lane, now, tables);
         }
     });
-    block_.received.add(received);
     block_.forwarded.add(forwarded);
+    if (gone != 0) block_.received.set(block_.received.read() - gone);
 }
 
 template <Port P, Clock C>
 void Worker<P, C>::leave(Lane& lane, Instant now, const shm::Tables& tables) noexcept {
     P& port = *ports_[lane.in_port.value];
     if (lane.verdict.punts()) {
-        if (port.punt(lane)) {
+        if (lane.buffer == nullptr || port.punt(lane)) {  // without a buffer: in pieces, already
             block_.punted.add(1);
             block_.ports[lane.in_port.value].punted.add(1);
             return;
@@ -293,7 +331,7 @@ void Worker<P, C>::leave(Lane& lane, Instant now, const shm::Tables& tables) noe
 // what the sender knows the service by.
 template <Port P, Clock C>
 bool Worker<P, C>::answer(Lane& lane, Instant now, const shm::Tables& tables) noexcept {
-    if (lane.answer == Answer::none || !answers_.take(now)) return false;
+    if (lane.answer == Answer::none || !limit_of(lane.answer).take(now)) return false;
     const IpAddress& own = tables.tunnel_source(lane.family);
     const IpAddress& known_by = tables.listeners[lane.listener.value].address;
     write_answer(lane, own.is_unspecified() ? known_by : own, port_macs_[lane.in_port.value]);

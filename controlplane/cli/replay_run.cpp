@@ -106,7 +106,7 @@ CapturePort* Replay::port_of(std::span<const std::byte> packet) noexcept {
 void Replay::wait(Duration step) {
     clock_.advance(step);
     worker_->poll_once();
-    PathMtus path_mtus(regions_.state().path_mtus(), regions_.state().header().path_mtus_lowered);
+    PathMtus path_mtus(regions_.state().path_mtus(), regions_.state().header().path_mtus_known);
     while (const auto news = worker_->news().path_mtus.pop()) {
         path_mtus.lower(news->address, news->mtu, Tick::at(clock_.now()));
     }

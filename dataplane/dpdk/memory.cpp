@@ -48,10 +48,10 @@ std::uint64_t PoolSize::bytes() const noexcept {
     return buffers * (data_room + per_buffer) + 2 * mebibyte;
 }
 
-PoolSize pool_size(std::uint32_t queues, std::uint32_t descriptors, std::uint32_t mtu) noexcept {
-    // Filled for receiving, waiting to be sent, sent but not yet taken back; bursts and the cache of the worker; and as
-    // many fragments as may wait for their first, here or on the way to another worker.
-    const std::uint32_t buffers = queues * 3 * descriptors + 1024 + 2048;
+PoolSize pool_size(std::uint32_t queues, std::uint32_t descriptors, std::uint32_t mtu,
+                   std::uint32_t kept_elsewhere) noexcept {
+    // Filled for receiving, waiting to be sent, sent but not yet taken back; bursts and the cache of the worker.
+    const std::uint32_t buffers = queues * 3 * descriptors + 1024 + kept_elsewhere;
     // Headroom of DPDK and of XDP, Ethernet header, VLAN tags; never below the usual size.
     const std::uint32_t data_room = 128 + 256 + 14 + 8 + mtu;
     return {.buffers = buffers, .data_room = std::max(data_room, 2048U + 128U)};

@@ -26,8 +26,10 @@ struct PoolSize {
     std::uint32_t data_room{};  // bytes of a buffer, headroom included
     std::uint64_t bytes() const noexcept;
 };
-// `queues` receive and as many transmit queues of `descriptors` each may hold buffers at the same time.
-PoolSize pool_size(std::uint32_t queues, std::uint32_t descriptors, std::uint32_t mtu) noexcept;
+// `queues` receive and as many transmit queues of `descriptors` each may hold buffers at the same time, and besides
+// them `kept_elsewhere` packets are not done with.
+PoolSize pool_size(std::uint32_t queues, std::uint32_t descriptors, std::uint32_t mtu,
+                   std::uint32_t kept_elsewhere) noexcept;
 
 struct MemoryPlan {
     bool huge_pages{};

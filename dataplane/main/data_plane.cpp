@@ -19,6 +19,7 @@ constexpr Duration idle_turn = Duration::milliseconds(1);
 constexpr Duration waiting_turn{100'000};  // workers are about to pass a generation
 constexpr Duration links_interval = Duration::seconds(1);
 constexpr Duration house_interval = Duration::milliseconds(100);
+constexpr int news_per_turn = 64;
 constexpr long idle_sleep_nanoseconds = 50'000;
 
 void sleep_a_little() {
@@ -89,7 +90,7 @@ DataPlane::DataPlane(const config::Dataplane& settings, const std::string& direc
       state_(region_.state()),
       tables_region_(directory + "/shm/tables"),
       hand_over_(settings.workers),
-      path_mtus_(state_.path_mtus(), state_.header().path_mtus_lowered) {
+      path_mtus_(state_.path_mtus(), state_.header().path_mtus_known) {
     const sigset_t ending = ending_signals();
     signals_ = signalfd(-1, &ending, SFD_NONBLOCK | SFD_CLOEXEC);
 }
@@ -99,7 +100,7 @@ DataPlane::~DataPlane() {
 }
 
 Status DataPlane::start_dpdk() {
-    const dpdk::PoolSize size = ports_.pool_size();
+    const dpdk::PoolSize size = ports_.pool_size(settings_.workers);
     const auto memory = dpdk::plan_memory(size.bytes() * settings_.workers, dpdk::system_memory());
     if (!memory) return memory.error();
     if (!memory->warning.empty()) spdlog::warn("{}", memory->warning);
@@ -149,6 +150,7 @@ Status DataPlane::launch_workers() {
 void DataPlane::stop_workers() {
     stop_workers_ = true;
     dpdk::wait_for_workers();
+    for (const auto& running : workers_) running->worker->wind_up();
     report(ports_.count(state_));
     ports_.close();
 }
@@ -180,11 +182,14 @@ void DataPlane::turn(Instant now) {
 }
 
 void DataPlane::hear(News& news, Instant now) {
-    while (const auto request = news.neighbours.pop()) {
+    // A few at a time: workers may ask faster than the kernel answers.
+    for (int i = 0; i < news_per_turn; ++i) {
+        const auto request = news.neighbours.pop();
+        if (!request) break;
         const auto neighbour = links_->neighbour_of(request->address, request->port);
         if (neighbour) report(neighbours_->request(*neighbour));
     }
-    const Tick tick = Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
+    const Tick tick = tick_at(now);
     while (const auto lowered = news.path_mtus.pop()) path_mtus_.lower(lowered->address, lowered->mtu, tick);
 }
 
@@ -269,6 +274,7 @@ void DataPlane::roll_out(Instant now) {
 void DataPlane::keep_links(Instant now) {
     report(neighbours_->process(now));
     report(ports_.keep_punting());
+    path_mtus_.tidy(tick_at(now));
     neighbours_spoke_ = false;
     next_links_ = now + links_interval;
 }

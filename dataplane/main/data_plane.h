@@ -66,6 +66,9 @@ class DataPlane {
     void keep_links(Instant now);
     void keep_house(Instant now);
     void report(const Status& status);
+    Tick tick_at(Instant now) const noexcept {
+        return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
+    }
 
     config::Dataplane settings_;
     std::string directory_;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "dataplane/hand_over.h"
 #include "dataplane/xdp/descriptor.h"
 
 namespace shunt::dataplane {
@@ -111,12 +112,13 @@ Status PortSet::detach(const config::Dataplane& settings) {
     return Done{};
 }
 
-dpdk::PoolSize PortSet::pool_size() const noexcept {
+dpdk::PoolSize PortSet::pool_size(std::uint16_t workers) const noexcept {
     std::uint32_t mtu = 1500;
     for (const auto& port : ports_) {
         if (port.interface) mtu = std::max(mtu, port.interface->mtu);
     }
-    return dpdk::pool_size(static_cast<std::uint32_t>(ports_.size()), ring_descriptors, mtu);
+    return dpdk::pool_size(static_cast<std::uint32_t>(ports_.size()), ring_descriptors, mtu,
+                           HandOver::most_packets(workers));
 }
 
 Status PortSet::open(const std::vector<dpdk::PacketPool>& pools) {

@@ -30,7 +30,7 @@ class PortSet {
     static Status detach(const config::Dataplane& settings);
 
     // What the pool of one worker must hold.
-    dpdk::PoolSize pool_size() const noexcept;
+    dpdk::PoolSize pool_size(std::uint16_t workers) const noexcept;
 
     // Second half, with one pool per worker.
     Status open(const std::vector<dpdk::PacketPool>& pools);

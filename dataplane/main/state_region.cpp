@@ -82,6 +82,22 @@ void book_lost(const shm::State& state, WorkerIndex worker) {
     block.dropped.set(dropped + lost);
 }
 
+// Fragments that waited, or were on their way from one worker to another, are in no worker's count, only in those of
+// the ports.
+void book_fragments_lost(const shm::State& state) {
+    std::uint64_t arrived = 0;
+    std::uint64_t accounted = 0;
+    for (const auto& worker : state.workers()) {
+        accounted += worker.received.read();
+        for (const auto& port : worker.ports) arrived += port.received.read();
+    }
+    const std::uint64_t lost = arrived - std::min(arrived, accounted);
+    shm::WorkerBlock& first = state.workers()[0];
+    first.received.add(lost);
+    first.dropped.add(lost);
+    state.drops(WorkerIndex(0))[0].by_reason[static_cast<std::size_t>(shm::DropReason::lost_in_restart)].add(lost);
+}
+
 std::int64_t last_sign_of_life(const shm::State& state) {
     std::int64_t last = state.header().heartbeat.load(std::memory_order_relaxed);
     for (const auto& worker : state.workers()) {
@@ -215,6 +231,7 @@ void StateRegion::adopt(Instant now) noexcept {
         state.workers()[i].passed.store(0, std::memory_order_relaxed);
         book_lost(state, WorkerIndex(i));
     }
+    book_fragments_lost(state);
     // In this order: a death in between makes flows a little older, never younger than now.
     header.heartbeat.store(now.nanoseconds, std::memory_order_relaxed);
     header.downtime_nanoseconds += downtime;

@@ -14,7 +14,9 @@ constexpr std::uint32_t answer_headroom = sizeof(Ipv6Header) + sizeof(IcmpHeader
 // to the link address it came from, with `port_mac` as that of its own.
 void write_answer(Lane& lane, const IpAddress& source, const MacAddress& port_mac) noexcept;
 
-// How many answers a worker may give (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)): 1,000 a second, 100 at once.
+// How many answers of one kind a worker may give (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f)): 1,000 a second,
+// 100 at once. One limit for each kind: a flood of packets whose time is over must not silence what path-MTU discovery
+// waits for.
 class AnswerLimit {
   public:
     static constexpr std::int64_t burst = 100;

@@ -16,24 +16,27 @@ namespace shunt::dataplane {
 constexpr std::size_t burst_size = 32;
 
 // What a step decides about a lane: it stays, or it leaves the batch: for the kernel, for a named reason, to be cut
-// into pieces first, or because its buffer belongs to somebody else now (a fragment that waits, or another worker).
+// into pieces first, or because its buffer belongs to somebody else now (a
+// fragment that waits, or another worker), or because it was sent, in pieces.
 class Verdict {
   public:
     static constexpr Verdict keep() noexcept { return {Kind::keep, {}}; }
     static constexpr Verdict punt() noexcept { return {Kind::punt, {}}; }
     static constexpr Verdict cut() noexcept { return {Kind::cut, {}}; }
     static constexpr Verdict gone() noexcept { return {Kind::gone, {}}; }
+    static constexpr Verdict sent() noexcept { return {Kind::sent, {}}; }
     static constexpr Verdict drop(shm::DropReason reason) noexcept { return {Kind::drop, reason}; }
 
     constexpr bool keeps() const noexcept { return kind_ == Kind::keep; }
     constexpr bool punts() const noexcept { return kind_ == Kind::punt; }
     constexpr bool cuts() const noexcept { return kind_ == Kind::cut; }
     constexpr bool is_gone() const noexcept { return kind_ == Kind::gone; }
+    constexpr bool is_sent() const noexcept { return kind_ == Kind::sent; }
     constexpr shm::DropReason reason() const noexcept { return reason_; }
     friend constexpr bool operator==(Verdict, Verdict) noexcept = default;
 
   private:
-    enum class Kind : std::uint8_t { keep, punt, drop, cut, gone };
+    enum class Kind : std::uint8_t { keep, punt, drop, cut, gone, sent };
     constexpr Verdict(Kind kind, shm::DropReason reason) noexcept : kind_(kind), reason_(reason) {}
     Kind kind_;
     shm::DropReason reason_;
@@ -68,6 +71,7 @@ struct Lane {
     std::uint16_t quote_l4{};     // and the quoted transport header, of which 8 bytes are there
     std::uint32_t fragment_id{};  // of a first or later fragment
     Part part{Part::whole};
+    bool decides_datagram{};        // a first fragment where its datagram is gathered
     shm::DropReason unsupported{};  // why a service could not take this packet: then only the addresses are known
 
     // Set by the steps that decide.
@@ -106,7 +110,7 @@ class Batch {
   public:
     Lane& add() noexcept {
         Lane& lane = lanes_[count_];
-        lane = Lane{};
+        lane = blank_;  // copied from memory: a temporary would be made byte by byte
         order_[count_] = static_cast<std::uint8_t>(count_);
         ++count_;
         staying_ = count_;
@@ -150,6 +154,8 @@ class Batch {
     }
 
   private:
+    static constexpr Lane blank_{};
+
     std::array<Lane, burst_size> lanes_;
     std::array<std::uint8_t, burst_size> order_{};
     std::size_t count_{};

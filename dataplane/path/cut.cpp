@@ -35,8 +35,9 @@ std::uint32_t copy_header(const Lane& whole, std::byte* to) noexcept {
     std::memcpy(to, from, sizeof(Ipv4Header));
     std::uint32_t length = sizeof(Ipv4Header);
     for (std::uint32_t at = sizeof(Ipv4Header); at < end && from[at] != end_of_options;) {
-        const std::uint32_t size = from[at] == no_operation || at + 1 == end ? 1 : from[at + 1];
-        if (size == 0 || at + size > end) break;  // damaged: what follows cannot be read
+        const bool single = from[at] == no_operation;
+        const std::uint32_t size = single ? 1 : at + 1 < end ? from[at + 1] : 0;
+        if ((!single && size < 2) || at + size > end) break;  // damaged: what follows cannot be read
         if (from[at] & copied_option) {
             std::memcpy(to + length, from + at, size);
             length += size;

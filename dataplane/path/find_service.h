@@ -22,6 +22,8 @@ struct FindService {
         const FiveTuple& t = lane.tuple;
         if (lane.unsupported != shm::DropReason::not_dropped) return judge_unsupported(lane);
         if (lane.is_quote() && is_of_tunnel(t)) return take_note(lane);
+        // Without ports there is no flow to ask about; (address, 0, 0) is how the maps count endpoints.
+        if (lane.is_quote() && !has_ports(t.protocol)) return Verdict::punt();
         if (const auto found = tables.listener_map.find(t.destination, t.destination_port, t.protocol)) {
             return to_backend(lane, ListenerIndex(static_cast<std::uint16_t>(found)));
         }
@@ -41,7 +43,11 @@ struct FindService {
         lane.direction = Direction::to_backend;
         lane.listener = listener;
         lane.service = tables.listeners[listener.value].service;
-        if (!can_be_a_source(lane.tuple.source)) return Verdict::drop(shm::DropReason::source_invalid);
+        const FiveTuple& t = lane.tuple;
+        // From the VIP itself: no client, and a loop between backends that answer each other.
+        if (!can_be_a_source(t.source) || t.source == t.destination) {
+            return Verdict::drop(shm::DropReason::source_invalid);
+        }
         lane.bucket_hash = hash_peer(flow_seed, lane.tuple.source, lane.tuple.source_port);
         return Verdict::keep();
     }
@@ -54,10 +60,19 @@ struct FindService {
         return ours ? Verdict::drop(lane.unsupported) : Verdict::punt();
     }
 
-    // An error about our own outer header: from our source address to the far end of a tunnel.
-    bool is_of_tunnel(const FiveTuple& quoted) const noexcept {
-        const IpAddress& source = tables.tunnel_source(quoted.destination.family());
-        return !source.is_unspecified() && quoted.destination == source && tables.is_tunnel_end(quoted.source);
+    static bool has_ports(Protocol protocol) noexcept { return protocol == Protocol::tcp || protocol == Protocol::udp; }
+
+    // An error about our own outer header: from our source address to the far end of a tunnel. `turned` is the quoted
+    // tuple turned round.
+    bool is_of_tunnel(const FiveTuple& turned) const noexcept {
+        const IpAddress& source = tables.tunnel_source(turned.destination.family());
+        return !source.is_unspecified() && turned.destination == source && is_tunnel(turned.protocol) &&
+               tables.is_tunnel_end(turned.source);
+    }
+    static bool is_tunnel(Protocol protocol) noexcept {
+        const auto number = static_cast<std::uint8_t>(protocol);
+        return number == protocol_ipv4 || number == protocol_ipv6 || number == protocol_gre ||
+               protocol == Protocol::udp;
     }
 
     // The kernel gets it as well: it keeps path MTUs of its own.
@@ -66,18 +81,26 @@ struct FindService {
         const bool v4 = lane.family == Family::ipv4;
         const bool too_big = v4 ? icmp.type == 3 && icmp.code == 4 : icmp.type == 2;
         const std::uint32_t mtu = v4 ? icmp.rest.host() & 0xffff : icmp.rest.host();
-        // A router that says 0 is older than RFC 1191; the least is what is left to assume.
-        if (too_big && mtu <= 0xffff) news.path_mtus.push({lane.tuple.source, static_cast<std::uint16_t>(mtu)});
+        // What no IPv6 path may have is not believed (RFC 8201 section 4); a router that says 0 is older than RFC 1191.
+        const bool possible = v4 || mtu >= PathMtus::least(Family::ipv6);
+        if (too_big && possible && mtu <= 0xffff) {
+            news.path_mtus.push({lane.tuple.source, static_cast<std::uint16_t>(mtu)});
+        }
         return Verdict::punt();
     }
 
     static constexpr IpAddress loopback_v6 = IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
 
-    // RFC 1122 section 3.2.1.3, RFC 4291 section 2.7: what no packet on a wire may come from.
+    // RFC 1122 section 3.2.1.3, RFC 4291 section 2.7: what no packet on a wire may come from; nor what may not be
+    // routed (RFC 3927 section 2.7, RFC 4291 section 2.5.6).
     static bool can_be_a_source(const IpAddress& address) noexcept {
         const IpAddress::Bytes b = address.bytes();
-        if (!address.is_v4()) return b[0] != 0xff && !address.is_unspecified() && address != loopback_v6;
-        return b[12] != 0 && b[12] != 127 && b[12] < 224;
+        if (!address.is_v4()) {
+            const bool link_local = b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+            return b[0] != 0xff && !link_local && !address.is_unspecified() && address != loopback_v6;
+        }
+        const bool link_local = b[12] == 169 && b[13] == 254;
+        return b[12] != 0 && b[12] != 127 && b[12] < 224 && !link_local;
     }
 };
 

@@ -63,7 +63,7 @@ struct Forward {
         const std::uint32_t overhead = to_backend ? M::overhead(target) : 0;
         const std::uint32_t limit = limit_of(lane, target, next_hop, overhead);
         if (lane.ip_length + overhead > limit) return too_long(lane, limit > overhead ? limit - overhead : 0);
-        if (lane.is_tcp() && (lane.tcp_flags & tcp_syn)) fit_segments<M>(lane, target, limit - overhead);
+        if (lane.is_tcp() && (lane.tcp_flags & tcp_syn)) fit_segments<M>(lane, target, limit, overhead);
         with_family(lane, [](auto family, auto& ip) { family.decrement_hop_limit(ip); });
         if (to_backend) {
             M::to_backend(lane, target);
@@ -76,12 +76,18 @@ struct Forward {
         return Verdict::drop(shm::DropReason::return_unknown);
     }
 
-    // The longest IP packet that may leave. Only what is longer than any error is believed needs a look.
+    // The longest IP packet that may leave. Only what is longer than any error is believed needs a look; and nobody can
+    // be told to send less than 1280 bytes of IPv6 (RFC 8200 section 5), so they are sent whatever is known of the
+    // path.
     std::uint32_t limit_of(const Lane& lane, const Target& target, const shm::NextHopRecord& next_hop,
                            std::uint32_t overhead) const noexcept {
         const std::uint32_t limit = next_hop.mtu == 0 ? 65'535U : next_hop.mtu;
-        if (overhead == 0 || lane.ip_length + overhead <= PathMtus::least(Family::ipv4)) return limit;
-        return std::min<std::uint32_t>(limit, path_mtus.find(target.backend.address, now).value_or(0xffff));
+        const std::uint32_t always = lane.family == Family::ipv6 ? 1280 : PathMtus::least(Family::ipv4) - overhead;
+        if (overhead == 0 || lane.ip_length <= always) return limit;
+        return std::min(limit, path_limit(target));
+    }
+    std::uint32_t path_limit(const Target& target) const noexcept {
+        return path_mtus.find(target.backend.address, now).value_or(0xffff);
     }
 
     static Verdict refuse(Lane& lane, Answer answer, shm::DropReason reason) noexcept {
@@ -102,7 +108,9 @@ struct Forward {
 
     // Replies of a translating mode come back through here, and what they may have counts as well.
     template <class M>
-    void fit_segments(Lane& lane, const Target& target, std::uint32_t room) const noexcept {
+    void fit_segments(Lane& lane, const Target& target, std::uint32_t limit, std::uint32_t overhead) const noexcept {
+        const std::uint32_t whole = overhead == 0 ? limit : std::min(limit, path_limit(target));
+        std::uint32_t room = whole - overhead;
         const std::uint16_t setting = target.listener.mode_settings.mss;
         if (setting == shm::mss_off) return;
         if (setting != shm::mss_auto) return clamp_mss(lane, setting);

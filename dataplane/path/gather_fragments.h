@@ -29,7 +29,10 @@ struct GatherFragments {
             const bool taken = hand_over.push(worker, home, Parcel::of(lane));
             return taken ? Verdict::gone() : Verdict::drop(shm::DropReason::fragment_hand_over);
         }
-        return lane.part == Part::first ? Verdict::keep() : follow(lane, key);
+        if (lane.part == Part::later) return follow(lane, key);
+        fragments.expect(key, now);
+        lane.decides_datagram = true;
+        return Verdict::keep();
     }
 
   private:
@@ -60,7 +63,7 @@ struct GatherFragments {
 // After the backend is chosen: what was decided for first fragments, whether they stayed or left.
 inline void decide_fragments(Batch& batch, Fragments& fragments, Instant now) noexcept {
     batch.for_each([&](const Lane& lane) {
-        if (lane.part == Part::first && !lane.verdict.is_gone()) {
+        if (lane.decides_datagram) {
             fragments.decide(DatagramKey::of(lane), DatagramFate::of(lane), now);
         }
     });

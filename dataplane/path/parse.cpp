@@ -10,6 +10,7 @@ namespace {
 
 using shm::DropReason;
 
+constexpr std::uint8_t group_bit = 1;  // of the first byte: broadcast and multicast, no client's way to a service
 constexpr int max_tags = 2;
 constexpr int max_extensions = 8;
 constexpr std::uint32_t quoted_transport = 8;  // what an ICMP error quotes at least (RFC 792)
@@ -28,8 +29,8 @@ bool is_transport(std::uint8_t protocol) noexcept {
 // Headers between IPv6 and its payload (RFC 8200 section 4.1), and authentication (RFC 4302).
 bool is_extension(std::uint8_t next_header) noexcept {
     switch (next_header) {
-        case 0:   // hop-by-hop options
-        case 43:  // routing
+        case 0:  // hop-by-hop options
+        case protocol_routing:
         case protocol_fragment:
         case protocol_authentication:
         case 60:   // destination options
@@ -218,6 +219,8 @@ Verdict walk_extensions(Lane& lane, Payload rest) noexcept {
         const auto& extension = lane.header_at<Ipv6Extension>(offset);
         const std::uint32_t length = length_of(kind, extension);
         if (length > rest.length) return too_short(lane, DropReason::header_truncated);
+        // On its way through other nodes yet: this address is not its destination (RFC 8200 section 4.4).
+        if (kind == protocol_routing && extension.data[1] != 0) return Verdict::punt();
         rest = {extension.next_header, offset + length, rest.length - length};
         if (kind != protocol_fragment) continue;
         if (lane.part != Part::whole) return Verdict::drop(DropReason::fragment_invalid);  // a fragment of a fragment
@@ -269,6 +272,7 @@ Verdict parse(Lane& lane) noexcept {
     if (lane.segmented) return Verdict::drop(DropReason::segmented);
     if (lane.checksum_flagged) return Verdict::drop(DropReason::checksum_flagged);
     if (lane.length < sizeof(EthernetHeader)) return Verdict::drop(DropReason::header_truncated);
+    if (lane.header_at<EthernetHeader>(0).destination[0] & group_bit) return Verdict::punt();
     lane.l3_offset = sizeof(EthernetHeader);
     const std::optional<Be16> type = read_tags(lane);
     if (!type) return Verdict::drop(DropReason::header_truncated);

@@ -1,15 +1,17 @@
 #include "dataplane/tables/fragments.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace shunt::dataplane {
 
-Fragments::Fragments(const HashSeed& seed)
+Fragments::Fragments(const HashSeed& seed, std::uint16_t workers)
     : seed_(seed),
       datagrams_(std::make_unique<Datagram[]>(buckets * ways)),
-      room_(std::make_unique<Waiting[]>(waiting_room + 1)),
+      part_(part(workers)),
+      room_(std::make_unique<Waiting[]>(part_ + 1)),
       free_(1) {
-    for (std::uint32_t i = 1; i < waiting_room; ++i) room_[i].next = static_cast<Place>(i + 1);
+    for (std::uint32_t i = 1; i < part_; ++i) room_[i].next = static_cast<Place>(i + 1);
 }
 
 std::span<Fragments::Datagram> Fragments::bucket(const DatagramKey& key) noexcept {
@@ -44,9 +46,12 @@ Fragments::Datagram* Fragments::place_for(const DatagramKey& key, Instant now) n
 
 const DatagramFate* Fragments::find(const DatagramKey& key, Instant now) noexcept {
     Datagram* datagram = known(key, now);
-    if (datagram == nullptr || datagram->state != Datagram::State::decided) return nullptr;
-    datagram->until = now + memory;
-    return &datagram->fate;
+    return datagram != nullptr && datagram->state == Datagram::State::decided ? &datagram->fate : nullptr;
+}
+
+void Fragments::expect(const DatagramKey& key, Instant now) noexcept {
+    Datagram* datagram = known(key, now);
+    if (datagram != nullptr && datagram->state == Datagram::State::decided) await_first(*datagram, now);
 }
 
 bool Fragments::wait(const DatagramKey& key, const Parcel& parcel, Instant now) noexcept {
@@ -87,8 +92,10 @@ void Fragments::let_go(Datagram& datagram) noexcept {
     if (datagram.state != Datagram::State::waiting) return;
     (datagram.older == nullptr ? oldest_ : datagram.older->younger) = datagram.younger;
     (datagram.younger == nullptr ? youngest_ : datagram.younger->older) = datagram.older;
-    (ready_first_ == 0 ? ready_first_ : room_[ready_last_].next) = datagram.first;
-    ready_last_ = datagram.last;
+    if (datagram.first != 0) {
+        (ready_first_ == 0 ? ready_first_ : room_[ready_last_].next) = datagram.first;
+        ready_last_ = datagram.last;
+    }
     datagram = {.key = datagram.key};
 }
 

@@ -3,9 +3,10 @@
 //
 // A datagram is known by source, destination, identification and, in IPv4, protocol (RFC 791 section 3.2, RFC 8200
 // section 4.5). Fragments that come before their first wait here, with their buffers, for a second at most; then they
-// are given back undecided. What was decided is remembered for two seconds after the last use.
+// are given back undecided. What was decided is remembered for two seconds.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -80,10 +81,18 @@ class Fragments {
   public:
     static constexpr Duration longest_wait = Duration::seconds(1);
     static constexpr Duration memory = Duration::seconds(2);
-    static constexpr std::uint32_t waiting_room = 1024;  // packets
+    static constexpr std::uint32_t waiting_room = 1024;  // packets, of all workers together
 
-    explicit Fragments(const HashSeed& seed);
+    static constexpr std::uint32_t part(std::uint32_t workers) noexcept {
+        return std::max(waiting_room / workers, 64U);
+    }
 
+    // `workers` share the waiting room; each has its part, and a few at least.
+    Fragments(const HashSeed& seed, std::uint16_t workers);
+
+    // The first fragment is here and about to be decided: what was decided under the same identification before no
+    // longer holds.
+    void expect(const DatagramKey& key, Instant now) noexcept;
     // What was decided for the datagram; nothing if its first fragment has not been here.
     const DatagramFate* find(const DatagramKey& key, Instant now) noexcept;
     // The fragment waits, with its buffer. False: no room, the buffer is still the caller's.
@@ -123,6 +132,7 @@ class Fragments {
 
     HashSeed seed_;
     std::unique_ptr<Datagram[]> datagrams_;
+    std::uint32_t part_;  // of the waiting room
     std::unique_ptr<Waiting[]> room_;
     Place free_{};
     Place ready_first_{};

@@ -29,7 +29,7 @@ shm::PathMtuSlot& PathMtus::slot(const IpAddress& address, std::uint32_t probe) 
 }
 
 std::optional<std::uint16_t> PathMtus::find(const IpAddress& address, Tick now) const noexcept {
-    if (lowered_->read() == 0) return std::nullopt;
+    if (known_->read() == 0) return std::nullopt;
     for (std::uint32_t i = 0; i < shm::path_mtu_probes; ++i) {
         const shm::PathMtuSlot& candidate = slot(address, i);
         const std::uint64_t word = candidate.word.load(std::memory_order_acquire);
@@ -60,7 +60,21 @@ void PathMtus::lower(const IpAddress& address, std::uint16_t mtu, Tick now) noex
         place->low.store(address.low_word(), std::memory_order_release);
     }
     place->word.store(shm::path_mtu_valid | std::uint64_t{mtu} << Tick::bits | now.value, std::memory_order_release);
-    lowered_->add(1);
+    known_->add(1);
+}
+
+void PathMtus::tidy(Tick now) noexcept {
+    std::uint64_t known = 0;
+    for (shm::PathMtuSlot& slot : slots_) {
+        const std::uint64_t word = slot.word.load(std::memory_order_relaxed);
+        if (word == 0) continue;
+        if (holds(word, now)) {
+            ++known;
+        } else {
+            slot.word.store(0, std::memory_order_release);
+        }
+    }
+    known_->set(known);
 }
 
 }  // namespace shunt::dataplane

@@ -18,17 +18,19 @@ class PathMtus {
     static constexpr std::uint16_t least(Family family) noexcept { return family == Family::ipv4 ? 552 : 1280; }
 
     PathMtus() = default;
-    PathMtus(std::span<shm::PathMtuSlot> slots, shm::Counter& lowered) noexcept : slots_(slots), lowered_(&lowered) {}
+    PathMtus(std::span<shm::PathMtuSlot> slots, shm::Counter& known) noexcept : slots_(slots), known_(&known) {}
 
     // Nothing: no less than the next hop takes, as far as is known.
     std::optional<std::uint16_t> find(const IpAddress& address, Tick now) const noexcept;
     // The main thread's side. An error never raises what is known. When there is no room it is not remembered.
     void lower(const IpAddress& address, std::uint16_t mtu, Tick now) noexcept;
+    // Clears what is forgotten: workers need not look when nothing is known, and a tick comes again after 48 days.
+    void tidy(Tick now) noexcept;
 
   private:
     shm::PathMtuSlot& slot(const IpAddress& address, std::uint32_t probe) const noexcept;
     std::span<shm::PathMtuSlot> slots_;
-    shm::Counter* lowered_{};
+    shm::Counter* known_{};  // how many slots are in use, or more
 };
 
 }  // namespace shunt::dataplane

@@ -35,14 +35,19 @@ struct Tick {
     static constexpr std::uint32_t bits = 24;
     static constexpr std::uint32_t mask = (1U << bits) - 1;
     static constexpr std::int64_t nanoseconds = 250'000'000;
+    static constexpr std::uint32_t clock_skew = 16;
 
     std::uint32_t value{};  // modulo 2^24
 
     static constexpr Tick at(Instant t) noexcept {
         return {static_cast<std::uint32_t>(static_cast<std::uint64_t>(t.nanoseconds / nanoseconds)) & mask};
     }
-    // Ticks from an earlier `then` to this one.
-    constexpr std::uint32_t since(Tick then) const noexcept { return (value - then.value) & mask; }
+    // Ticks from an earlier `then` to this one. Another worker may have read its clock a moment later than we: what
+    // seems to come from the next few ticks is now.
+    constexpr std::uint32_t since(Tick then) const noexcept {
+        const std::uint32_t age = (value - then.value) & mask;
+        return age > mask - clock_skew ? 0 : age;
+    }
     friend constexpr bool operator==(Tick, Tick) noexcept = default;
 };
 

@@ -121,6 +121,7 @@ constexpr bool is_tag(Be16 type) noexcept { return type == ethertype_vlan || typ
 constexpr std::uint8_t protocol_icmp = 1;
 constexpr std::uint8_t protocol_ipv4 = 4;  // IPv4 in IP
 constexpr std::uint8_t protocol_ipv6 = 41;
+constexpr std::uint8_t protocol_routing = 43;
 constexpr std::uint8_t protocol_fragment = 44;
 constexpr std::uint8_t protocol_gre = 47;
 constexpr std::uint8_t protocol_authentication = 51;

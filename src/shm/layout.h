@@ -384,7 +384,7 @@ struct alignas(cache_line_bytes) StateHeader {
     std::atomic<std::uint32_t> pid;
     std::atomic<std::uint32_t> ready;
     std::atomic<std::uint32_t> port_count;
-    Counter path_mtus_lowered;  // 0: nobody needs to look
+    Counter path_mtus_known;  // in use, or more; 0: nobody needs to look
 };
 
 // Written by worker i alone.

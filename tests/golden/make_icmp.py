@@ -125,7 +125,7 @@ def own_outer_headers():
     the kernel's."""
     for name in MAIN_TUNNELS:
         outer = int(name[-1])
-        for told in (1400, 400):
+        for told in (1400, 400) if outer == 4 else (1400, 1300):
             learning = Setup(f"{name}, path MTU {told}", [s for s in all_services() if s.name == name])
             service = learning.services[name]
 
@@ -135,14 +135,23 @@ def own_outer_headers():
 
             whole = of_size(4, 1400)
             too_large = request(learning, service, whole)
-            told_so = error(outer, INSIDE[outer], NODE[outer], ICMP(type=3, code=4, nexthopmtu=told) if outer == 4
-                            else ICMPv6PacketTooBig(mtu=told), raw(too_large[0].payload)[:100])
+            least6 = request(learning, service, of_size(6, 1280))
+
+            def telling(mtu):
+                return error(outer, INSIDE[outer], NODE[outer], ICMP(type=3, code=4, nexthopmtu=mtu) if outer == 4
+                             else ICMPv6PacketTooBig(mtu=mtu), raw(too_large[0].payload)[:100])
+
             learning.learned[service.backend_for(4)] = max(told, 552 if outer == 4 else 1280)
             room = learning.limit(hop_to_backend(learning, service, 4)) - overhead(service, outer)
-            steps = [("in", framed(whole)), *outs(too_large), ("in", framed(told_so)), ("punt",),
-                     ("in", framed(of_size(4, room))), *outs(request(learning, service, of_size(4, room)))]
+            steps = [("in", framed(whole)), *outs(too_large)]
+            if outer == 6:  # no IPv6 path has less than 1280: not believed (RFC 8201, section 4)
+                steps += [("in", framed(telling(1279))), ("punt",), ("in", framed(whole)), *outs(too_large)]
+            steps += [("in", framed(telling(told))), ("punt",),
+                      ("in", framed(of_size(4, room))), *outs(request(learning, service, of_size(4, room)))]
+            # Nobody can be told to send less than 1280 bytes of IPv6: they go, whatever the path is said to take.
+            steps += [("in", framed(of_size(6, 1280))), *outs(least6)]
             for family in FAMILIES:
-                packet = of_size(family, room + 1)
+                packet = of_size(family, max(room + 1, 1281 if family == 6 else 0))
                 steps += [("wait", 10_000), ("in", framed(packet)), ("drop", "packet_too_big"),
                           ("out", answer(learning, packet, too_big(family, room)))]
             steps += [("wait", 600_000), ("in", framed(whole)), *outs(too_large)]

@@ -169,7 +169,7 @@ Instance::DropCounts Instance::drop_counts(std::size_t worker) {
 }
 
 void Instance::hear_news() {
-    dataplane::PathMtus path_mtus(state().path_mtus(), state().header().path_mtus_lowered);
+    dataplane::PathMtus path_mtus(state().path_mtus(), state().header().path_mtus_known);
     for (auto& worker : workers_) {
         while (const auto news = worker->news().path_mtus.pop()) {
             path_mtus.lower(news->address, news->mtu, Tick::at(clock.now()));

@@ -97,7 +97,7 @@ class DpdkAfXdp : public testing::Test {
     void start_dpdk() {
         std::filesystem::create_directory(directory_);
         const auto cores = dpdk::plan_cores(queues, {}, dpdk::allowed_cores(), true);
-        const auto size = dpdk::pool_size(1, descriptors, 1500);
+        const auto size = dpdk::pool_size(1, descriptors, 1500, 0);
         const auto memory = dpdk::plan_memory(queues * size.bytes(), dpdk::system_memory());
         ASSERT_TRUE(cores && memory);
         const auto started = dpdk::start_environment(dpdk::eal_arguments(*cores, *memory), directory_,

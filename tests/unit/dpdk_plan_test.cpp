@@ -75,9 +75,9 @@ TEST(PlanMemory, TooLittleOfBothIsRefusedWithWhatIsNeededAndThere) {
 }
 
 TEST(PoolSize, GrowsWithQueuesAndMtu) {
-    EXPECT_EQ(pool_size(1, 2048, 1500).data_room, 2048U + 128U);
-    EXPECT_GE(pool_size(1, 2048, 3000).data_room, 3000U + 128 + 256 + 18);
-    EXPECT_GT(pool_size(2, 2048, 1500).buffers, pool_size(1, 2048, 1500).buffers);
+    EXPECT_EQ(pool_size(1, 2048, 1500, 0).data_room, 2048U + 128U);
+    EXPECT_GE(pool_size(1, 2048, 3000, 0).data_room, 3000U + 128 + 256 + 18);
+    EXPECT_GT(pool_size(2, 2048, 1500, 0).buffers, pool_size(1, 2048, 1500, 0).buffers);
 }
 
 TEST(EalArguments, HugePagesExcludeNoHuge) {

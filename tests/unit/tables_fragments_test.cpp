@@ -37,7 +37,7 @@ class FragmentsTest : public testing::Test {
         return taken;
     }
 
-    Fragments fragments_{seed};
+    Fragments fragments_{seed, 1};
     Instant now_{1'000'000'000'000};
     std::vector<int> buffers_ = std::vector<int>(10'000);
     std::uint32_t next_{};
@@ -79,14 +79,38 @@ TEST_F(FragmentsTest, NobodyWaitsLongerThanASecond) {
     EXPECT_EQ(handle_of(1), 0U);
 }
 
-TEST_F(FragmentsTest, WhatWasDecidedIsForgottenTwoSecondsAfterItsLastUse) {
+TEST_F(FragmentsTest, WhatWasDecidedIsForgottenAfterTwoSeconds) {
     decide(1, 7);
-    for (int i = 0; i < 5; ++i) {
-        now_ = now_ + Duration::milliseconds(1900);
-        EXPECT_EQ(handle_of(1), 7U);
-    }
-    now_ = now_ + Duration::seconds(2);
+    now_ = now_ + Duration::milliseconds(1999);
+    EXPECT_EQ(handle_of(1), 7U);
+    now_ = now_ + Duration::milliseconds(1);
     EXPECT_EQ(handle_of(1), 0U);
+}
+
+TEST_F(FragmentsTest, ANewFirstFragmentUnderAnOldIdentificationIsAwaitedFirst) {
+    decide(1, 7);
+    fragments_.expect(key(1), now_);
+    EXPECT_EQ(handle_of(1), 0U);
+    EXPECT_TRUE(wait(1));
+    fragments_.expect(key(1), now_);  // once more, now that one waits
+    decide(1, 8);
+    EXPECT_EQ(take_all(), (std::vector<std::uint32_t>{0}));
+    EXPECT_EQ(handle_of(1), 8U);
+    fragments_.expect(key(1), now_);
+    now_ = now_ + Fragments::longest_wait;  // it was never decided, and nobody waited
+    EXPECT_TRUE(take_all().empty());
+    decide(2, 9);
+    EXPECT_EQ(handle_of(2), 9U);
+}
+
+TEST_F(FragmentsTest, WorkersShareTheRoom) {
+    EXPECT_EQ(Fragments::part(1), Fragments::waiting_room);
+    EXPECT_EQ(Fragments::part(4), Fragments::waiting_room / 4);
+    EXPECT_EQ(Fragments::part(64), 64U);
+    Fragments small(seed, 4);
+    std::uint32_t taken_in = 0;
+    for (std::uint32_t id = 0; id < 2000; ++id) taken_in += small.wait(key(id / 4), {}, now_);
+    EXPECT_EQ(taken_in, Fragments::part(4));
 }
 
 TEST_F(FragmentsTest, TheRoomIsBoundedAndUsedAgain) {
