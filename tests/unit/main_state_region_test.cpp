@@ -193,6 +193,27 @@ TEST_F(StateRegionTest, FlowsHoldOnlyWithTheTablesTheyWereLearnedFrom) {
     EXPECT_TRUE(region.bind_tables(12));
 }
 
+// 32 packets of a burst had arrived, three of them were released; and ten fragments waited, in no worker's count.
+TEST_F(StateRegionTest, WhatADeathLeftUnaccountedIsBookedOnce) {
+    {
+        StateRegion first = take(needs());
+        shm::WorkerBlock& worker = first.state().workers()[0];
+        worker.ports[0].received.set(110);
+        worker.received.set(100);
+        worker.forwarded.set(60);
+        worker.dropped.set(8);
+        first.state().drops(WorkerIndex(0))[2].by_reason[static_cast<std::size_t>(shm::DropReason::no_backend)].set(11);
+    }
+    for (int start = 0; start < 2; ++start) {
+        StateRegion next = take(needs());
+        const shm::WorkerBlock& worker = next.state().workers()[0];
+        const auto& before_services = next.state().drops(WorkerIndex(0))[0];
+        EXPECT_EQ(worker.received.read(), 110U);
+        EXPECT_EQ(worker.received.read(), worker.forwarded.read() + worker.punted.read() + worker.dropped.read());
+        EXPECT_EQ(before_services.by_reason[static_cast<std::size_t>(shm::DropReason::lost_in_restart)].read(), 39U);
+    }
+}
+
 TEST(StateShape, HasRoomForBothHalvesOfEveryFlow) {
     for (std::uint16_t workers = 1; workers <= 8; ++workers) {
         const auto shape = shm::state_shape(workers, 1'000'001);
