@@ -10,7 +10,6 @@ namespace shunt::dataplane {
 namespace {
 
 static_assert(RTE_PKTMBUF_HEADROOM >= packet_headroom);
-constexpr std::size_t most_segments = 32;  // of a punted packet: 64 KiB
 
 bool is_flagged(std::uint64_t flags) noexcept {
     return (flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_BAD ||
@@ -66,15 +65,9 @@ bool DpdkPort::make(Lane& lane, std::uint32_t length) noexcept {
     return true;
 }
 
+// In one piece: what lies in several buffers is dropped before anybody asks whose it is.
 bool DpdkPort::punt(Lane& lane) noexcept {
-    std::array<iovec, most_segments> pieces;
-    pieces[0] = {.iov_base = lane.bytes, .iov_len = lane.length};
-    std::size_t count = 1;
-    for (rte_mbuf* next = mbuf_of(lane)->next; next != nullptr; next = next->next) {
-        if (count == pieces.size()) return false;
-        pieces[count++] = {.iov_base = rte_pktmbuf_mtod(next, void*), .iov_len = next->data_len};
-    }
-    if (!punt_.put({pieces.data(), count})) return false;
+    if (!punt_.put({lane.bytes, lane.length})) return false;
     drop(lane);
     return true;
 }

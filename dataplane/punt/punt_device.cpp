@@ -125,16 +125,16 @@ constexpr Setting settings_of_device[] = {
 
 }  // namespace
 
-bool PuntQueue::put(std::span<const iovec> frame) noexcept {
-    if (fd_ < 0 || frame.empty() || frame.front().iov_len < mac_.bytes.size()) return false;
-    auto* destination = static_cast<std::uint8_t*>(frame.front().iov_base);
+bool PuntQueue::put(std::span<std::byte> frame) noexcept {
+    if (fd_ < 0 || frame.size() < mac_.bytes.size()) return false;
+    auto* destination = reinterpret_cast<std::uint8_t*>(frame.data());
     const auto is_destination = [&](const MacAddress& mac) {
         return std::equal(mac.bytes.begin(), mac.bytes.end(), destination);
     };
     if (std::any_of(virtual_macs_.begin(), virtual_macs_.end(), is_destination)) {
         std::copy(mac_.bytes.begin(), mac_.bytes.end(), destination);
     }
-    return ::writev(fd_, frame.data(), static_cast<int>(frame.size())) > 0;
+    return ::write(fd_, frame.data(), frame.size()) > 0;
 }
 
 std::string punt_device_name(std::string_view run_directory, std::string_view port) {

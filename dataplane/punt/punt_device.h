@@ -7,8 +7,7 @@
 // of fixed length, and is dropped beyond.
 #pragma once
 
-#include <sys/uio.h>
-
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -27,9 +26,9 @@ class PuntQueue {
   public:
     PuntQueue() = default;  // leads nowhere: takes nothing
 
-    // Hands one frame over, in one or more pieces, the first of which holds the Ethernet header. A frame to a virtual
-    // address of the port is readdressed to the port: the TAP has only one address. False: the kernel did not take it.
-    bool put(std::span<const iovec> frame) noexcept;
+    // Hands one frame over. If it is to a virtual address of the port it is readdressed to the port: the TAP has only
+    // one address. False: the kernel did not take it.
+    bool put(std::span<std::byte> frame) noexcept;
 
   private:
     friend class PuntDevice;

@@ -42,10 +42,7 @@ PuntSettings settings(std::uint16_t queues = 1) {
     return {.name = device_name, .mac = port_mac, .virtual_macs = {virtual_mac}, .mtu = 1400, .queues = queues};
 }
 
-bool put(PuntQueue queue, Bytes frame) {
-    const iovec whole{.iov_base = frame.data(), .iov_len = frame.size()};
-    return queue.put({&whole, 1});
-}
+bool put(PuntQueue queue, Bytes frame) { return queue.put(frame); }
 
 std::string setting(const std::string& key) {
     std::ifstream file("/proc/sys/net/" + key);
@@ -177,16 +174,6 @@ TEST_P(PuntDeviceFamilies, ServersOfTheHostAnswerAtTheVipWhateverItsLinkAddress)
 INSTANTIATE_TEST_SUITE_P(Both, PuntDeviceFamilies, testing::Values(v4, v6), [](const auto& place) {
     return std::string(std::strchr(place.param.vip, ':') != nullptr ? "v6" : "v4");
 });
-
-TEST_F(PuntDeviceTest, TakesAFrameInPieces) {
-    const PuntDevice device = create();
-    const Listener listener(v4.vip, 5353);
-    Bytes frame = udp(at_port(v4.stranger, 4000), at_port(v4.vip, 5353), std::string(1000, 'x'));
-    std::array<iovec, 3> pieces{
-        {{frame.data(), 60}, {frame.data() + 60, 500}, {frame.data() + 560, frame.size() - 560}}};
-    EXPECT_TRUE(device.queue(0).put(pieces));
-    EXPECT_EQ(listener.next(), std::string(1000, 'x'));
-}
 
 TEST_F(PuntDeviceTest, EveryWorkerHasItsQueue) {
     const PuntDevice device = create(4);
