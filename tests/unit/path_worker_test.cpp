@@ -312,6 +312,15 @@ TEST(Worker, WithoutALinkAddressThePacketIsTheKernelsIfItNamesTheBackend) {
     }
 }
 
+TEST(Worker, WithoutARouteThePacketIsDropped) {
+    config::DesiredState state;
+    state.dataplane.ports.emplace_back().name = "lan0";
+    state.services = web(V4::vip, V4::backends());
+    Instance instance{state};
+    EXPECT_EQ(instance.fate(packet(V4::client(1), V4::vip).build()), "no_route");
+    instance.expect_conservation();
+}
+
 TEST(Worker, SourcesThatCannotBeAreDropped) {
     Instance four{web(V4::vip, V4::backends())};
     for (const char* source : {"224.0.0.1", "127.0.0.1", "0.0.0.0", "255.255.255.255"}) {

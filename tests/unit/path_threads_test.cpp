@@ -1,0 +1,70 @@
+// What workers and the main thread share in the memory of the process, under the thread sanitizer.
+#include <gtest/gtest.h>
+
+#include <thread>
+#include <vector>
+
+#include "dataplane/hand_over.h"
+#include "dataplane/news.h"
+#include "dataplane/tables/path_mtus.h"
+
+namespace shunt::dataplane {
+namespace {
+
+TEST(Threads, EveryParcelArrivesOnceAndInOrder) {
+    constexpr std::uint32_t parcels = 20'000;
+    constexpr std::uint16_t senders = 3;
+    HandOver hand_over(senders + 1);
+    std::vector<std::thread> threads;
+    for (std::uint16_t from = 0; from < senders; ++from) {
+        threads.emplace_back([&hand_over, from] {
+            for (std::uint32_t i = 1; i <= parcels;) {
+                const Parcel parcel{.length = i, .in_port = PortIndex(static_cast<std::uint8_t>(from))};
+                if (hand_over.push(WorkerIndex(from), WorkerIndex(senders), parcel)) {
+                    ++i;
+                } else {
+                    std::this_thread::yield();
+                }
+            }
+        });
+    }
+    std::vector<std::uint32_t> last(senders);
+    std::uint64_t turn = 0;
+    for (std::uint32_t taken = 0; taken < senders * parcels;) {
+        hand_over.take(WorkerIndex(senders), turn++, burst_size, [&](const Parcel& parcel) {
+            ASSERT_EQ(parcel.length, ++last[parcel.in_port.value]);
+            ++taken;
+        });
+    }
+    for (auto& thread : threads) thread.join();
+}
+
+TEST(Threads, APathMtuIsReadWholeWhileSlotsChangeHands) {
+    std::vector<shm::PathMtuSlot> slots(8);  // so few that addresses push each other out
+    shm::Counter known;
+    PathMtus writer(slots, known);
+    std::atomic<bool> done{false};
+    const auto address = [](std::uint32_t n) { return IpAddress::v4(198, 18, 2, static_cast<std::uint8_t>(n)); };
+    std::thread reader([&] {
+        const PathMtus mtus(slots, known);
+        std::uint32_t n = 0;
+        while (!done.load()) {
+            n = (n + 1) % 32;
+            const auto mtu = mtus.find(address(n), Tick{0});
+            if (mtu) {
+                EXPECT_EQ(*mtu, 1000 + n);
+            }
+        }
+    });
+    constexpr std::uint32_t life = to_ticks(PathMtus::memory);
+    for (std::uint32_t round = 0; round < 20'000; ++round) {
+        const std::uint32_t n = round % 32;
+        writer.lower(address(n), static_cast<std::uint16_t>(1000 + n), Tick{0});
+        if (round % 8 == 7) writer.tidy(Tick{life});  // all are forgotten: their slots are free
+    }
+    done = true;
+    reader.join();
+}
+
+}  // namespace
+}  // namespace shunt::dataplane
