@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -31,8 +32,21 @@ Shape shape_of(const shm::Region& region) {
     if (version == 0) return Shape::in_the_making;
     const bool ours = header.magic == shm::state_magic && version == shm::layout_version &&
                       header.shape.workers <= shm::max_workers &&
-                      sizeof(shm::StateHeader) + sizeof(shm::WorkerBlock) * header.shape.workers <= region.reserved();
+                      shm::StateLayout::of(header.shape).links <= region.reserved();
     return ours ? Shape::complete : Shape::foreign;
+}
+
+std::string text_in(const std::array<char, 16>& field) { return {field.data(), strnlen(field.data(), field.size())}; }
+
+// Before it is ready the region may still tell of a predecessor's.
+std::vector<RunningPort> running_ports(const shm::StateReader& state) {
+    std::vector<RunningPort> ports;
+    if (state.header().ready.load(std::memory_order_acquire) == 0) return ports;
+    const auto count = std::min<std::size_t>(state.header().port_count.load(std::memory_order_relaxed), shm::max_ports);
+    for (const shm::PortBlock& block : state.ports().first(count)) {
+        ports.push_back({text_in(block.name), text_in(block.device)});
+    }
+    return ports;
 }
 
 bool holds(const std::byte* region, Generation generation) {
@@ -129,6 +143,8 @@ Progress StateWatch::progress() const {
         progress.workers.push_back({worker.online.load(std::memory_order_acquire) != 0,
                                     Generation(worker.passed.load(std::memory_order_acquire))});
     }
+    progress.buckets_per_worker = state.shape().buckets_per_worker;
+    progress.ports = running_ports(state);
     return progress;
 }
 

@@ -20,6 +20,12 @@ struct WorkerProgress {
     Generation passed{};  // in use at the end of its last burst
 };
 
+struct RunningPort {
+    std::string name{};    // its first 15 characters
+    std::string device{};  // empty: none
+    bool operator==(const RunningPort&) const = default;
+};
+
 struct Progress {
     Generation published{};
     Generation accepted{};  // by the data plane that runs; 0: none runs, or it accepted nothing yet
@@ -27,6 +33,8 @@ struct Progress {
     std::string problem{};  // why nothing is known; a sentence
     bool attaching{};       // and is about to read what is published
     std::vector<WorkerProgress> workers{};
+    std::vector<RunningPort> ports{};  // in the order of their numbers; empty before it is ready
+    std::uint64_t buckets_per_worker{};
     Generation steered{};  // the newest whose listeners its ports let through
     Generation refused{};  // the last one it refused
     std::array<std::uint64_t, static_cast<std::size_t>(shm::RefusalReason::count)> refusals{};  // by reason

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "controlplane/state/running.h"
 #include "src/config/validate.h"
 
 namespace shunt::controlplane {
@@ -47,7 +48,8 @@ Core::Core(Outside& outside, Events& events, Wanted wanted, NetworkSnapshot netw
       health_(seed),
       network_(std::move(network)) {
     scene_.warnings = texts(config::warnings(scene_.wanted.desired));
-    scene_.effective = effective(scene_.wanted);
+    seen_ = outside_.progress();
+    scene_.effective = effective_of(scene_.wanted);
     scene_.verdicts = Verdicts{}.reconfigured(scene_.effective, read_back);
     scene_.network = view_of(scene_.effective);
     health_.reconfigure(scene_.verdicts.checks(), now.instant);
@@ -61,7 +63,6 @@ Status Core::start(Now now) {
     }
     prepared_change_ = change_;
     publish(now);
-    seen_ = outside_.progress();
     return Done{};
 }
 
@@ -116,9 +117,16 @@ void Core::audit(const std::string& who, const std::vector<Change>& changes, Now
     log({.kind = EventKind::audit, .text = who + " changed " + count + first}, now);
 }
 
+// What is compiled: with the overrides, and as the running data plane can take it.
+config::DesiredState Core::effective_of(const Wanted& wanted) const {
+    config::DesiredState state = effective(wanted);
+    fit_to_running(state, seen_);
+    return state;
+}
+
 Core::Scene Core::scene_of(Wanted wanted, const std::vector<Error>& warnings) const {
     Scene scene{.wanted = std::move(wanted), .warnings = texts(warnings)};
-    scene.effective = effective(scene.wanted);
+    scene.effective = effective_of(scene.wanted);
     scene.verdicts = scene_.verdicts.reconfigured(scene.effective);
     scene.network = view_of(scene.effective);
     return scene;
@@ -319,7 +327,14 @@ void Core::watch_dataplane(const Progress& progress, Now now) {
                      " and stays with " + std::to_string(progress.accepted.value)},
             now);
     }
+    const bool other_ports = progress.ports != seen_.ports;
     seen_ = progress;
+    if (!other_ports) return;
+    scene_.effective = effective_of(scene_.wanted);
+    scene_.network = view_of(scene_.effective);
+    ++change_;
+    urgent_ = true;
+    apply_guard(now);
 }
 
 // ------------------------------------------------------------------------------------------------ guard and problems
@@ -357,6 +372,7 @@ std::vector<std::string> Core::problems() const {
 
 std::vector<std::string> Core::warnings() const {
     std::vector<std::string> all = scene_.warnings;
+    for (auto& difference : differences(scene_.wanted.desired.dataplane, seen_)) all.push_back(std::move(difference));
     if (network_.routes_ignored != 0) {
         all.push_back(std::to_string(network_.routes_ignored) +
                       " kernel routes are beyond the bound and not followed; next hops may be wrong");

@@ -151,6 +151,7 @@ class Core {
     };
 
     Result<Wanted> next_wanted(const Request& request, Now now) const;
+    config::DesiredState effective_of(const Wanted& wanted) const;
     Scene scene_of(Wanted wanted, const std::vector<Error>& warnings) const;
     std::shared_ptr<const NetworkView> view_of(const config::DesiredState& state) const;
     Status try_out(const Scene& scene, Now now);

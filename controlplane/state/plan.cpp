@@ -46,7 +46,11 @@ std::vector<std::string> remarks(const Wanted& before, const Wanted& after) {
     const auto restart = [&](const std::string& what, const std::string& program) {
         all.push_back(what + " takes effect when " + program + " is restarted");
     };
-    if (!(before.desired.dataplane == after.desired.dataplane)) restart("[dataplane]", "shunt-dataplane");
+    config::Dataplane dataplane = before.desired.dataplane;
+    dataplane.timeouts = after.desired.dataplane.timeouts;  // which tables carry
+    if (!(dataplane == after.desired.dataplane)) {
+        all.push_back("[dataplane] takes effect when shunt-dataplane is restarted with a file that says the same");
+    }
     if (before.desired.node.source != after.desired.node.source) restart("[node] source", "shunt-controlplane");
     if (before.desired.api_socket != after.desired.api_socket) restart("[api] socket", "shunt-controlplane");
     return all;

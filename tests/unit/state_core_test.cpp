@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/base/clock.h"
+#include "src/shm/state.h"
 #include "tests/support/fake_outside.h"
 
 namespace shunt::controlplane {
@@ -374,6 +375,95 @@ TEST_F(CoreTest, SaysWhenTheDataPlaneComesRefusesAndGoes) {
     outside_.now_at.alive = false;
     pass(Core::housekeeping);
     EXPECT_TRUE(said("the data plane is gone"));
+}
+
+config::Port af_xdp(const char* name, const char* device) {
+    return {.name = name, .kind = config::AfXdpPort{.device = device}, .queues = 1};
+}
+
+class PortsTest : public CoreTest {
+  protected:
+    PortsTest() {
+        data_plane_with(1);
+        outside_.now_at.ports = {{"lan0", "eth1"}};
+        outside_.now_at.buckets_per_worker = shm::state_shape(1, config::Dataplane{}.flows).buckets_per_worker;
+        pass(Core::housekeeping);
+        config::DesiredState desired = core_->wanted().desired;
+        desired.dataplane.ports = {af_xdp("lan0", "eth1")};
+        apply(desired);
+    }
+    void apply(const config::DesiredState& desired) {
+        answers_.clear();
+        ask(ApplyConfig{desired}, {.wait = {}});
+        ASSERT_EQ(answers_.size(), 1u);
+        ASSERT_TRUE(std::holds_alternative<ChangeReply>(answers_[0])) << rejection().error.text();
+    }
+    std::vector<std::string> devices() const {
+        std::vector<std::string> all;
+        for (const auto& port : outside_.published.state.dataplane.ports) all.push_back(device_of(port));
+        return all;
+    }
+    bool warned(std::string_view text) const {
+        const auto all = core_->warnings();
+        return std::any_of(all.begin(), all.end(), [&](const auto& w) { return w.find(text) != std::string::npos; });
+    }
+};
+
+TEST_F(PortsTest, TablesSpeakOfThePortsThatRun) {
+    EXPECT_EQ(core_->warnings(), std::vector<std::string>{});
+    config::DesiredState desired = core_->wanted().desired;
+    desired.dataplane.ports = {af_xdp("wan0", "eth7"), af_xdp("lan1", "eth1")};
+    desired.next_hops = {
+        {.address = *IpAddress::parse("198.18.2.11"), .mac = MacAddress{{2, 0, 0, 0, 0, 1}}, .port = "wan0"},
+        {.address = *IpAddress::parse("198.18.2.12"), .mac = MacAddress{{2, 0, 0, 0, 0, 2}}, .port = "lan1"}};
+    apply(desired);
+    EXPECT_EQ(devices(), std::vector<std::string>{"eth1"});
+    ASSERT_EQ(outside_.published.state.next_hops.size(), 1u);  // of the port that runs, under its new name
+    EXPECT_EQ(outside_.published.state.next_hops[0].port, "lan1");
+    EXPECT_EQ(outside_.guarded.interfaces, std::vector<std::string>{"eth1"});
+    EXPECT_TRUE(warned("ports than [dataplane] says: lan0 on eth1, not wan0 on eth7, lan1 on eth1"));
+
+    outside_.now_at.ports = {{"wan0", "eth7"}, {"lan1", "eth1"}};
+    pass(Core::housekeeping);
+    pass({});
+    EXPECT_EQ(devices(), (std::vector<std::string>{"eth7", "eth1"}));
+    EXPECT_EQ(outside_.guarded.interfaces.size(), 2u);
+    EXPECT_EQ(outside_.published.state.next_hops.size(), 2u);
+    EXPECT_EQ(core_->warnings(), std::vector<std::string>{});
+}
+
+TEST_F(PortsTest, ARestartedControlPlaneKnowsThemFromTheBeginning) {
+    Wanted wanted = core_->wanted();
+    wanted.desired.dataplane.ports = {af_xdp("wan0", "eth7")};
+    core_ = std::make_unique<Core>(outside_, events_, wanted, NetworkSnapshot{}, nullptr, 1, now());
+    ASSERT_TRUE(core_->start(now()));
+    EXPECT_EQ(devices(), std::vector<std::string>{"eth1"});
+}
+
+TEST_F(PortsTest, WithoutADataPlaneTheConfigurationCounts) {
+    config::DesiredState desired = core_->wanted().desired;
+    desired.dataplane.ports = {af_xdp("wan0", "eth7")};
+    apply(desired);
+    outside_.now_at = {.published = generation()};
+    pass(Core::housekeeping);
+    pass({});
+    EXPECT_EQ(devices(), std::vector<std::string>{"eth7"});
+    EXPECT_FALSE(warned("[dataplane]"));
+}
+
+TEST_F(PortsTest, SaysWhenTheDataPlaneIsAnotherThanTheDesiredOne) {
+    config::DesiredState desired = core_->wanted().desired;
+    desired.dataplane.workers = 2;
+    desired.dataplane.ports[0].queues = 2;
+    desired.dataplane.flows = 4096;
+    apply(desired);
+    EXPECT_TRUE(warned("workers than [dataplane] says: 1, not 2"));
+    EXPECT_TRUE(warned("flows than [dataplane] says: room for 1048576, not 4096"));
+    EXPECT_EQ(reply().warnings.size(), 1u);
+
+    desired.dataplane.timeouts.udp = Duration::seconds(5);
+    apply(desired);
+    EXPECT_TRUE(reply().warnings.empty());  // tables carry them
 }
 
 TEST_F(CoreTest, AGuardThatSomebodyRemovedIsPutBack) {
