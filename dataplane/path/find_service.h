@@ -54,9 +54,7 @@ struct FindService {
 
     // Without ports only the addresses can say that it would have been for a service.
     Verdict judge_unsupported(const Lane& lane) const noexcept {
-        const bool ours = tables.listener_map.find(lane.tuple.destination, shm::any_port, shm::any_protocol) != 0 ||
-                          (!tables.is_local(lane.tuple.destination) &&
-                           tables.source_map.find(lane.tuple.source, shm::any_port, shm::any_protocol) != 0);
+        const bool ours = tables.may_be_a_services(lane.tuple.source, lane.tuple.destination);
         return ours ? Verdict::drop(lane.unsupported) : Verdict::punt();
     }
 

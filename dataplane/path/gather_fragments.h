@@ -22,7 +22,7 @@ struct GatherFragments {
 
     Verdict apply(Lane& lane) noexcept {
         if (lane.part == Part::whole) return Verdict::keep();
-        if (!may_be_ours(lane)) return Verdict::punt();
+        if (!tables.may_be_a_services(lane.tuple.source, lane.tuple.destination)) return Verdict::punt();
         const DatagramKey key = DatagramKey::of(lane);
         const WorkerIndex home(static_cast<std::uint16_t>(scale_hash(key.hash(seed), hand_over.workers())));
         if (home != worker) {
@@ -36,14 +36,6 @@ struct GatherFragments {
     }
 
   private:
-    // Without ports only the addresses can say.
-    bool may_be_ours(const Lane& lane) const noexcept {
-        const FiveTuple& t = lane.tuple;
-        if (tables.listener_map.find(t.destination, shm::any_port, shm::any_protocol) != 0) return true;
-        return !tables.is_local(t.destination) &&
-               tables.source_map.find(t.source, shm::any_port, shm::any_protocol) != 0;
-    }
-
     Verdict follow(Lane& lane, const DatagramKey& key) noexcept {
         const DatagramFate* fate = fragments.find(key, now);
         if (fate == nullptr && lane.waited) return Verdict::drop(shm::DropReason::fragment_waited);

@@ -122,6 +122,11 @@ class Tables {
     bool is_local(const IpAddress& address) const noexcept {
         return local_map.find(address, any_port, any_protocol) != 0;
     }
+    // Might a packet between these be a service's, as far as addresses can say? For packets whose ports are hidden.
+    bool may_be_a_services(const IpAddress& source, const IpAddress& destination) const noexcept {
+        if (listener_map.find(destination, any_port, any_protocol) != 0) return true;
+        return !is_local(destination) && source_map.find(source, any_port, any_protocol) != 0;
+    }
     // Is it the far end of a tunnel of ours?
     bool is_tunnel_end(const IpAddress& address) const noexcept {
         return tunnel_map.find(address, any_port, any_protocol) != 0;
