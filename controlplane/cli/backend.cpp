@@ -62,14 +62,14 @@ Result<std::int64_t> read_milliseconds(const std::string& text) {
 std::vector<std::string> row_of(const std::string& service, const json& entry) {
     const json& status = entry["status"];
     return {service,
-            cell(status, "backend"),
+            backend_name(status),
             cell(status, "weight"),
             cell(status, "state"),
             cell(status, "verdict"),
             age(status["for_ms"]),
             status.value("in_table", false) ? "yes" : "no",
             cell(status, "packets"),
-            cell(status, "reason")};
+            cell(status[status["reason"].is_null() ? "override_reason" : "reason"])};
 }
 
 int list_backends(const Arguments& arguments, const Session& session) {
@@ -87,7 +87,7 @@ int list_backends(const Arguments& arguments, const Session& session) {
         if (session.json()) return print_json(session, {{"backends", backends}});
         Table table({"SERVICE", "BACKEND", "WEIGHT", "STATE", "VERDICT", "FOR", "NEW FLOWS", "PACKETS", "REASON"});
         for (const json& b : backends) {
-            table.add(row_of(cell(b, "service"), {{"status", b}}), cell(b, "service") + "/" + cell(b, "backend"));
+            table.add(row_of(cell(b, "service"), {{"status", b}}), cell(b, "service") + "/" + backend_name(b));
         }
         table.print(session);
         return exit_ok;
@@ -128,7 +128,7 @@ int add_backend(const Arguments& arguments, const Session& session) {
     const BackendName name{arguments.get("SERVICE"), without_brackets(arguments.get("ADDR[:PORT]"))};
     const auto body = body_with_weight(arguments);
     if (!body) return fail(session, body.error(), exit_usage);
-    return Client(session).write("PUT", name.target(), *body);
+    return Client(session).create(name.target(), *body);
 }
 
 int set_backend(const Arguments& arguments, const Session& session) {

@@ -81,10 +81,11 @@ int show_change(const Session& session, const json& change) {
     return exit_ok;
 }
 
-int Client::write(const std::string& method, const std::string& target, const std::optional<json>& body) const {
+int Client::write(const std::string& method, const std::string& target, const std::optional<json>& body,
+                  bool only_new) const {
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(session_.timeout).count();
     const std::string query = session_.dry_run ? "?dry_run=1" : "?wait=" + std::to_string(std::min<long>(seconds, 60));
-    const auto reply = call(method, target + query, body);
+    const auto reply = call(method, target + query, body, only_new);
     if (!reply) return fail(session_, reply.error(), exit_unreachable);
     if (!reply->ok()) return refuse(*reply);
     return show_change(session_, reply->document);

@@ -48,7 +48,7 @@ Result<Reply> understand(const Session& session, unsigned status, const std::str
 }  // namespace
 
 Result<Reply> Client::call(const std::string& method, const std::string& target,
-                           const std::optional<nlohmann::json>& body) const {
+                           const std::optional<nlohmann::json>& body, bool only_new) const {
     asio::io_context io;
     Stream stream(io);
     // The server itself waits up to the time limit for the workers; it answers then.
@@ -61,6 +61,7 @@ Result<Reply> Client::call(const std::string& method, const std::string& target,
     http::request<http::string_body> request{http::string_to_verb(method), target, 11};
     request.set(http::field::host, "shunt");
     request.set(http::field::connection, "close");
+    if (only_new) request.set(http::field::if_none_match, "*");
     if (body) {
         request.set(http::field::content_type, "application/json");
         request.body() = body->dump();

@@ -28,7 +28,7 @@ class Client {
 
     // `target` with its query, percent-encoded. An error means that there was no answer.
     Result<Reply> call(const std::string& method, const std::string& target,
-                       const std::optional<nlohmann::json>& body = std::nullopt) const;
+                       const std::optional<nlohmann::json>& body = std::nullopt, bool only_new = false) const;
 
     // GET that must succeed: prints what went wrong and leaves the exit code, or hands the document on.
     template <class F>
@@ -40,7 +40,9 @@ class Client {
     }
     // A write: adds dry_run and wait, prints the change, returns the exit code.
     int write(const std::string& method, const std::string& target,
-              const std::optional<nlohmann::json>& body = std::nullopt) const;
+              const std::optional<nlohmann::json>& body = std::nullopt, bool only_new = false) const;
+    // The same, refused if there is one already.
+    int create(const std::string& target, const nlohmann::json& body) const { return write("PUT", target, body, true); }
 
     int refuse(const Reply& reply) const;
 

@@ -79,9 +79,9 @@ int show_service(const Arguments& arguments, const Session& session) {
             if (key != "backend") add_rows(table, key, value);
         }
         for (const json& backend : document["status"]["backends"]) {
-            table.add({"backend " + cell(backend, "backend"), "weight " + cell(backend, "weight") + ", " +
-                                                                  cell(backend, "state") + ", " +
-                                                                  cell(backend, "verdict")});
+            table.add({"backend " + backend_name(backend), "weight " + cell(backend, "weight") + ", " +
+                                                               cell(backend, "state") + ", " +
+                                                               cell(backend, "verdict")});
         }
         table.print(session);
         return exit_ok;
@@ -92,7 +92,7 @@ int add_service(const Arguments& arguments, const Session& session) {
     auto service = read_settings(arguments);
     if (!service) return fail(session, service.error(), exit_usage);
     (*service)["vip"] = arguments.all("VIP:PORT/PROTO");
-    return Client(session).write("PUT", target_of(arguments.get("NAME")), *service);
+    return Client(session).create(target_of(arguments.get("NAME")), *service);
 }
 
 int set_service(const Arguments& arguments, const Session& session) {
@@ -127,7 +127,7 @@ std::vector<Verb> service_verbs() {
     return {
         {"service list", "services and how they are", {}, list_services},
         {"service show", "one service, its settings and backends", {name}, show_service},
-        {"service add", "create a service, or replace one of the same name",
+        {"service add", "create a service",
          with_settings(
              {{"NAME", Parameter::Kind::required, "a name of your choice"},
               {"VIP:PORT/PROTO", Parameter::Kind::many, "such as 198.18.0.10:443/tcp or [2001:db8::10]:443/tcp"}}),

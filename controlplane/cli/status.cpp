@@ -74,9 +74,9 @@ int show_events(const Arguments& arguments, const Session& session) {
     const std::string since = arguments.get("--since-id", "0");
     return Client(session).read("/v1/events?since=" + encode(since), [&](const json& document) {
         if (session.json()) return print_json(session, document);
-        Table table({"ID", "KIND", "LEVEL", "TEXT"});
+        Table table({"ID", "TIME", "KIND", "LEVEL", "TEXT"});
         for (const json& e : document["events"])
-            table.add({cell(e, "id"), cell(e, "kind"), cell(e, "level"), cell(e, "text")});
+            table.add({cell(e, "id"), clock_time(e["time_ms"]), cell(e, "kind"), cell(e, "level"), cell(e, "text")});
         table.print(session);
         return exit_ok;
     });

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <iostream>
 
 #include "src/api/error.h"
@@ -52,6 +53,19 @@ std::string cell(const nlohmann::json& value) {
         return joined.empty() ? "-" : joined;
     }
     return value.dump();
+}
+
+std::string backend_name(const nlohmann::json& status) {
+    return status.value("port", 0) == 0 ? cell(status, "address") : cell(status, "backend");
+}
+
+std::string clock_time(const nlohmann::json& unix_milliseconds) {
+    const std::time_t seconds = unix_milliseconds.get<std::int64_t>() / 1000;
+    std::tm local{};
+    localtime_r(&seconds, &local);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
+    return text;
 }
 
 std::string age(const nlohmann::json& milliseconds) {

@@ -37,6 +37,10 @@ std::string cell(const nlohmann::json& value);
 inline std::string cell(const nlohmann::json& object, const char* key) {
     return object.contains(key) ? cell(object[key]) : "-";
 }
+// How a backend is named after the slash: by its address alone where the port is the VIP's.
+std::string backend_name(const nlohmann::json& status);
+// 2026-11-21 07:26:19, in the time zone of whoever reads it.
+std::string clock_time(const nlohmann::json& unix_milliseconds);
 // 41000 -> "41s", 7200000 -> "2h00m".
 std::string age(const nlohmann::json& milliseconds);
 

@@ -13,6 +13,7 @@
 #include "src/config/json.h"
 #include "src/config/toml.h"
 #include "src/config/validate.h"
+#include "src/config/values.h"
 
 namespace shunt::controlplane {
 namespace {
@@ -88,10 +89,20 @@ struct Call {
     }
     void refuse(unsigned status, const Error& error) const { reply(problem(status, error)); }
 
+    // With `If-None-Match: *` a PUT only creates. False, and the request answered, if there is one already.
+    bool may_put(bool there_is_one, const std::string& what, const std::string& remedy) const {
+        if (request.if_none_match.empty() || !there_is_one) return true;
+        refuse(412, {.message = what + " exists already", .remedy = remedy});
+        return false;
+    }
+
     // Null, and the request answered, if there is no such thing.
     const config::Service* service() const {
         const auto* found = find_service(core.wanted().desired, names[0]);
-        if (found == nullptr) refuse(404, {.message = "there is no service \"" + names[0] + "\""});
+        if (found == nullptr) {
+            refuse(404, {.message = "there is no service \"" + names[0] + "\"",
+                         .remedy = "`shunt service list` shows those there are"});
+        }
         return found;
     }
     const config::Backend* backend(const config::Service& service) const {
@@ -175,7 +186,9 @@ void get_drops(Call& call) {
 void get_events(Call& call) {
     const auto since = call.request.query.find("since");
     const auto id = since == call.request.query.end() ? std::optional<std::uint64_t>(0) : number(since->second);
-    if (!id) return call.refuse(400, {.message = "since is the id of an event, a number"});
+    if (!id)
+        return call.refuse(400, {.message = "\"" + since->second + "\" is no id of an event",
+                                 .remedy = "ids are numbers from 1; 0 asks for all there are"});
     call.answer(call.documents.events(*id));
 }
 
@@ -186,8 +199,9 @@ void get_events(Call& call) {
 bool name_from_path(const Call& call, Json& json, const char* field, const Json& name) {
     if (!json.contains(field)) json[field] = name;
     if (json[field] == name) return true;
-    call.refuse(
-        422, {.message = std::string("\"") + field + "\" differs from the path", .pointer = std::string("/") + field});
+    call.refuse(422, {.message = std::string("\"") + field + "\" differs from the path",
+                      .remedy = "leave it out, or say the same",
+                      .pointer = std::string("/") + field});
     return false;
 }
 
@@ -199,6 +213,12 @@ void submit_service(Call& call, Json json) {
 }
 
 void put_service(Call& call) {
+    const std::string& name = call.names[0];
+    const bool there_is_one = find_service(call.core.wanted().desired, name) != nullptr;
+    if (!call.may_put(there_is_one, "service \"" + name + "\"",
+                      "`shunt service set` changes it, `shunt service delete` removes it")) {
+        return;
+    }
     if (auto json = call.body()) submit_service(call, std::move(*json));
 }
 
@@ -224,14 +244,23 @@ void submit_backend(Call& call, Json json, const IpAddress& address, std::uint16
 }
 
 void put_backend(Call& call) {
-    if (call.service() == nullptr) return;
+    const auto* service = call.service();
+    if (service == nullptr) return;
     const auto address = IpAddress::parse(call.names[1]);
     const auto with_port = parse_address_and_port(call.names[1]);
-    if (!address && !with_port) return call.refuse(422, {.message = "\"" + call.names[1] + "\" is no address"});
-    auto json = call.body();
-    if (!json) return;
-    submit_backend(call, std::move(*json), address ? *address : with_port->address,
-                   address ? std::uint16_t{0} : with_port->port);
+    if (!address && !with_port) {
+        return call.refuse(422, {.message = "\"" + call.names[1] + "\" is no address",
+                                 .remedy = "write 198.18.2.11, 198.18.2.11:8080 or [2001:db8:2::11]:8080"});
+    }
+    const config::Backend wanted{.address = address ? *address : with_port->address,
+                                 .port = address ? std::uint16_t{0} : with_port->port};
+    const bool there_is_one = std::any_of(service->backends.begin(), service->backends.end(),
+                                          [&](const auto& backend) { return backend.key() == wanted.key(); });
+    if (!call.may_put(there_is_one, "backend " + config::label(wanted) + " of \"" + service->name + "\"",
+                      "`shunt backend set` changes it")) {
+        return;
+    }
+    if (auto json = call.body()) submit_backend(call, std::move(*json), wanted.address, wanted.port);
 }
 
 void patch_backend(Call& call) {
@@ -295,7 +324,8 @@ void post_override(Call& call, std::string_view verb) {
                    .owner = call.options.who,
                    .made_unix_ms = call.documents.now.unix_ms};
     if (!weight) added.state = parse_backend_state(verb).value();
-    if (read_override(call, *json, added)) call.submit(SetOverride{std::move(added)});
+    if (!read_override(call, *json, added)) return;
+    call.submit(SetOverride{std::move(added), !json->contains("reason"), !json->contains("for_ms")});
 }
 
 // "198.18.2.11:443:drain": what comes after the last colon is the verb.
@@ -314,7 +344,10 @@ void delete_override(Call& call) {
     const auto& all = call.core.wanted().overrides;
     const std::string& id = call.names[0];
     const bool there = id == "all" || std::any_of(all.begin(), all.end(), [&](const auto& o) { return o.id() == id; });
-    if (!there) return call.refuse(404, {.message = "there is no override \"" + id + "\""});
+    if (!there) {
+        return call.refuse(404, {.message = "there is no override \"" + id + "\"",
+                                 .remedy = "`shunt override list` shows those there are"});
+    }
     call.submit(ClearOverride{id});
 }
 
@@ -453,6 +486,9 @@ Status read_options(const HttpRequest& request, WriteOptions& options) {
             return Error{.message = "query parameter \"" + name + "\" is unknown or out of range",
                          .remedy = "writes take dry_run=0 or 1, and wait=0 to 60 seconds"};
         }
+    }
+    if (!request.if_none_match.empty() && request.if_none_match != "*") {
+        return Error{.message = "If-None-Match other than * is not known", .remedy = "use it with PUT, to create only"};
     }
     if (request.if_match.empty() || request.if_match == "*") return Done{};
     std::string_view revision = request.if_match;

@@ -9,6 +9,7 @@
 #include "src/api/live.h"
 #include "src/config/json.h"
 #include "src/config/toml.h"
+#include "src/config/values.h"
 
 namespace shunt::controlplane {
 namespace {
@@ -72,6 +73,7 @@ class ServiceStatus {
         return service_.check->type == config::CheckType::tcp ? "tcp" : "http";
     }
     void add_traffic(Json& json, const api::LiveBackend* live) const;
+    void add_override(Json& json) const;
 
     const Documents& documents_;
     std::size_t position_;
@@ -105,7 +107,9 @@ Json ServiceStatus::backend(std::size_t position) {
               {"for_ms", nullptr},
               {"reason", nullptr},
               {"in_table", live != nullptr && live->takes_new_flows},
-              {"override", backend.weight != configured.weight || backend.state != configured.state}};
+              {"override", false},
+              {"override_reason", nullptr}};
+    add_override(json);
     add_traffic(json, live);
     if (status == nullptr || verdict == Verdict::unknown) return json;
     const Duration age = documents_.now.instant - status->since;
@@ -113,8 +117,17 @@ Json ServiceStatus::backend(std::size_t position) {
     if (verdict == Verdict::up) return json;
     json["reason"] = text_or_null(status->last_text);
     ++down_;
-    if (first_down_.empty()) first_down_ = key + ": " + status->last_text + ", for " + span_text(age);
+    if (first_down_.empty())
+        first_down_ = config::label(backend) + ": " + status->last_text + ", for " + span_text(age);
     return json;
+}
+
+void ServiceStatus::add_override(Json& json) const {
+    for (const Override& override : documents_.core.wanted().overrides) {
+        if (override.service != service_.name || override.backend != json["backend"]) continue;
+        json["override"] = true;
+        if (!override.reason.empty()) json["override_reason"] = override.reason;
+    }
 }
 
 void ServiceStatus::add_traffic(Json& json, const api::LiveBackend* live) const {
@@ -223,7 +236,8 @@ Json Documents::status() const {
     warnings.insert(warnings.end(), facts.warnings.begin(), facts.warnings.end());
     warnings.insert(warnings.end(), facts.host_warnings.begin(), facts.host_warnings.end());
     if (facts.file_differs) {
-        warnings.push_back(facts.config_file + " was edited after it was last taken; `shunt config apply` takes it");
+        warnings.push_back("what was last applied is not what " + facts.config_file +
+                           " says now; `shunt config apply " + facts.config_file + "` takes it");
     }
     Json json{{"version", SHUNT_VERSION},
               {"node", core.wanted().desired.node.name},

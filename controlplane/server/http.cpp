@@ -179,6 +179,7 @@ Awaitable<bool> HttpServer::Impl::serve_one(Connection& connection) {
     HttpRequest request;
     request.method = std::string(message.method_string());
     request.if_match = std::string(message[http::field::if_match]);
+    request.if_none_match = std::string(message[http::field::if_none_match]);
     request.uid = connection.uid;
     request.pid = connection.pid;
     const bool sound = parse_target({message.target().data(), message.target().size()}, request);

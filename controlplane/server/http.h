@@ -27,6 +27,7 @@ struct HttpRequest {
     std::vector<std::string> path{};             // decoded segments: "/v1/services/a%2Fb" is {"v1", "services", "a/b"}
     std::map<std::string, std::string> query{};  // decoded
     std::string if_match{};                      // as sent; empty if absent
+    std::string if_none_match{};                 // the same
     std::string body{};
     uid_t uid{};
     pid_t pid{};

@@ -89,8 +89,9 @@ void Core::request(const Request& request, const WriteOptions& options, Now now,
     if (!findings.errors.empty()) return reply(Rejection{Rejection::Why::refused, std::move(findings.errors.front())});
 
     const bool differs = !(*next == scene_.wanted);  // also in where it comes from
-    ChangeReply answer{
-        .dry_run = options.dry_run, .changes = plan(scene_.wanted, *next), .revision = scene_.wanted.revision};
+    ChangeReply answer{.dry_run = options.dry_run,
+                       .changes = plan(scene_.wanted, *next, now.instant),
+                       .revision = scene_.wanted.revision};
     answer.changed = !answer.changes.empty();
     answer.warnings = remarks(scene_.wanted, *next);
     for (auto& warning : texts(findings.warnings)) {
@@ -102,6 +103,10 @@ void Core::request(const Request& request, const WriteOptions& options, Now now,
         if (const Status possible = try_out(scene, now); !possible) {
             return reply(Rejection{Rejection::Why::refused, possible.error()});
         }
+        const auto before = starved(scene_);
+        for (auto& warning : starved(scene)) {
+            if (!contains(before, warning)) answer.warnings.push_back(std::move(warning));
+        }
         if (!options.dry_run) {
             if (auto rejection = commit(std::move(scene), now)) return reply(std::move(*rejection));
             answer.revision = scene_.wanted.revision;
@@ -111,10 +116,30 @@ void Core::request(const Request& request, const WriteOptions& options, Now now,
     reply_when_passed(std::move(answer), options, now, std::move(reply));
 }
 
+// The VIPs that nobody takes new flows of.
+std::vector<std::string> Core::starved(const Scene& scene) {
+    std::vector<std::string> all;
+    const auto& services = scene.effective.services;
+    for (std::size_t s = 0; s < services.size(); ++s) {
+        const auto& backends = services[s].backends;
+        for (const Endpoint& vip : services[s].vips) {
+            bool taken = false;
+            for (std::size_t b = 0; b < backends.size() && !taken; ++b) {
+                taken = backends[b].state == config::BackendState::ready && backends[b].weight != 0 &&
+                        can_serve(services[s].mode, vip.address.family(), backends[b].address.family()) &&
+                        scene.verdicts.of(s, b) != Verdict::down;
+            }
+            if (!taken) all.push_back(services[s].name + ": no backend takes new flows of " + vip.text());
+        }
+    }
+    return all;
+}
+
 void Core::audit(const std::string& who, const std::vector<Change>& changes, Now now) {
-    const std::string count = std::to_string(changes.size()) + (changes.size() == 1 ? " key" : " keys");
-    const std::string first = changes.empty() ? "" : ", first " + changes.front().key;
-    log({.kind = EventKind::audit, .text = who + " changed " + count + first}, now);
+    std::string what = "nothing but where it comes from";
+    if (!changes.empty()) what = text_of(changes.front());
+    if (changes.size() > 1) what += ", and " + std::to_string(changes.size() - 1) + " more";
+    log({.kind = EventKind::audit, .text = who + " changed " + what}, now);
 }
 
 // What is compiled: with the overrides, and as the running data plane can take it.
@@ -188,7 +213,7 @@ void Core::expire_overrides(Now now) {
         log({.kind = EventKind::overrides,
              .service = override.service,
              .backend = override.backend,
-             .text = "override " + override.value() + " expired"},
+             .text = "override " + override.id() + " expired: " + override.value()},
             now);
     }
     request(ExpireOverrides{}, {.wait = {}, .who = "the clock"}, now, [&](const Answer& answer) {

@@ -154,6 +154,7 @@ class Core {
     config::DesiredState effective_of(const Wanted& wanted) const;
     Scene scene_of(Wanted wanted, const std::vector<Error>& warnings) const;
     std::shared_ptr<const NetworkView> view_of(const config::DesiredState& state) const;
+    static std::vector<std::string> starved(const Scene& scene);
     Status try_out(const Scene& scene, Now now);
     std::optional<Rejection> commit(Scene next, Now now);
     void reply_when_passed(ChangeReply reply, const WriteOptions& options, Now now, Reply answer);

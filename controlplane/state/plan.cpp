@@ -24,18 +24,30 @@ std::string_view to_string(ChangeKind kind) noexcept {
     return "change";
 }
 
-std::vector<Change> plan(const Wanted& before, const Wanted& after) {
+std::string text_of(const Change& change) {
+    switch (change.kind) {
+        case ChangeKind::add:
+            return "+ " + change.key + " " + change.after;
+        case ChangeKind::remove:
+            return "- " + change.key + " " + change.before;
+        case ChangeKind::change:
+            break;
+    }
+    return "~ " + change.key + " " + change.before + " -> " + change.after;
+}
+
+std::vector<Change> plan(const Wanted& before, const Wanted& after, Instant now) {
     std::vector<Change> changes = config::changed_keys(before.desired, after.desired);
     for (const auto& old : before.overrides) {
-        const auto* now = find(after.overrides, old.id());
-        if (now == nullptr) changes.push_back({ChangeKind::remove, "override." + old.id(), old.value(), ""});
-        if (now != nullptr && !(*now == old)) {
-            changes.push_back({ChangeKind::change, "override." + old.id(), old.value(), now->value()});
+        const auto* later = find(after.overrides, old.id());
+        if (later == nullptr) changes.push_back({ChangeKind::remove, "override." + old.id(), old.text(now), ""});
+        if (later != nullptr && !(*later == old)) {
+            changes.push_back({ChangeKind::change, "override." + old.id(), old.text(now), later->text(now)});
         }
     }
-    for (const auto& now : after.overrides) {
-        if (find(before.overrides, now.id()) == nullptr) {
-            changes.push_back({ChangeKind::add, "override." + now.id(), "", now.value()});
+    for (const auto& added : after.overrides) {
+        if (find(before.overrides, added.id()) == nullptr) {
+            changes.push_back({ChangeKind::add, "override." + added.id(), "", added.text(now)});
         }
     }
     return changes;

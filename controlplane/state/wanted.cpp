@@ -7,6 +7,8 @@
 #include <array>
 #include <utility>
 
+#include "src/config/values.h"
+
 namespace shunt::controlplane {
 namespace {
 
@@ -34,6 +36,13 @@ config::Backend* backend_in(config::Service& service, std::string_view key) noex
     const auto found = std::find_if(service.backends.begin(), service.backends.end(),
                                     [&](const config::Backend& b) { return b.key() == key; });
     return found == service.backends.end() ? nullptr : &*found;
+}
+
+// Whether this port means this backend: its own, or the VIP's if it has none.
+bool serves(const config::Service& service, const config::Backend& backend, std::uint16_t port) {
+    return backend.port == port ||
+           (backend.port == 0 && std::any_of(service.vips.begin(), service.vips.end(),
+                                             [&](const Endpoint& vip) { return vip.port.host() == port; }));
 }
 
 // Overrides of backends that are gone go with them.
@@ -109,6 +118,16 @@ class Decision {
         Override added = request.wanted;
         added.backend = (*backend)->key();
         const bool ready = added.kind == OverrideKind::state && added.state == BackendState::ready;
+        const auto before = std::find_if(next_.overrides.begin(), next_.overrides.end(),
+                                         [id = added.id()](const Override& old) { return old.id() == id; });
+        if (before != next_.overrides.end() && !ready) {
+            if (request.keep_reason) added.reason = before->reason;
+            if (request.keep_end) added.expires = before->expires;
+            if (added.value() == before->value() && added.reason == before->reason &&
+                added.expires == before->expires) {
+                return Done{};  // it is so already, and was before
+            }
+        }
         std::erase_if(next_.overrides, [&](const Override& old) {
             return old.service == added.service && old.backend == added.backend && (ready || old.kind == added.kind);
         });
@@ -171,6 +190,18 @@ std::string Override::value() const {
     return kind == OverrideKind::state ? std::string(to_string(state)) : "weight " + std::to_string(weight);
 }
 
+std::string Override::text(Instant now) const {
+    std::string all = value();
+    if (!reason.empty()) all += " (" + reason + ")";
+    if (!expires) return all;
+    const Duration left = *expires - now;
+    constexpr std::int64_t second = 1'000'000'000;
+    // Whole seconds, where that is true enough.
+    const Duration shown = left.nanoseconds >= second ? Duration{(left.nanoseconds + second / 2) / second * second}
+                                                      : Duration::milliseconds(left.in_milliseconds());
+    return all + " for " + config::duration_text(shown);
+}
+
 const config::Service* find_service(const config::DesiredState& state, std::string_view name) noexcept {
     return service_in(state.services, name);
 }
@@ -181,7 +212,8 @@ Result<const config::Backend*> find_backend(const config::Service& service, std:
     const auto address = IpAddress::parse(name);
     const auto with_port = parse_address_and_port(name);
     for (const auto& backend : service.backends) {
-        if (with_port && backend.address == with_port->address && backend.port == with_port->port) return &backend;
+        if (with_port && backend.address == with_port->address && serves(service, backend, with_port->port))
+            return &backend;
         if (!address || backend.address != *address) continue;
         several += (several.empty() ? "" : ", ") + backend.key();
         if (found != nullptr) continue;

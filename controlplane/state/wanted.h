@@ -37,8 +37,9 @@ struct Override {
     std::int64_t made_unix_ms{};
     std::optional<Instant> expires{};
 
-    std::string id() const;     // "web/198.18.2.11:443/state": at most one of a kind per backend
-    std::string value() const;  // "drain", "weight 50"
+    std::string id() const;               // "web/198.18.2.11:443/state": at most one of a kind per backend
+    std::string value() const;            // "drain", "weight 50"
+    std::string text(Instant now) const;  // the same, with reason and end
     bool operator==(const Override&) const = default;
 };
 
@@ -61,7 +62,8 @@ std::string_view to_string(config::BackendState state) noexcept;
 std::optional<config::BackendState> parse_backend_state(std::string_view text) noexcept;
 
 const config::Service* find_service(const config::DesiredState& state, std::string_view name) noexcept;
-// By its key, "ADDR:PORT", or by its address alone if only one backend has that. An error says which it could be.
+// By its key, "ADDR:PORT", where that is the VIP's also by the VIP's port, or by its address alone if only one backend
+// has that. An error says which it could be.
 Result<const config::Backend*> find_backend(const config::Service& service, std::string_view name);
 
 // The desired state with the overrides applied: what is compiled.
@@ -89,7 +91,9 @@ struct DeleteBackend {
     std::string backend{};
 };
 struct SetOverride {
-    Override wanted{};  // `backend` as the caller named it; `ready` where the configuration says so only removes
+    Override wanted{};   // `backend` as the caller named it; `ready` where the configuration says so only removes
+    bool keep_reason{};  // of the override whose place it takes
+    bool keep_end{};
 };
 struct ClearOverride {
     std::string id{};  // "all" for all of them

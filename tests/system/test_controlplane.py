@@ -151,7 +151,7 @@ def test_publishes_checks_and_says_so(node):
     assert hashes["ipv4"] and hashes["ipv6"] is None
     status = node.get("status")
     assert status["node"] == "test" and status["workers"] == {"passed": 0, "total": 0}
-    assert status["reasons"][1].startswith(f"web: 1 of 2 backends down ({DOWN}:0: ")
+    assert status["reasons"][1].startswith(f"web: 1 of 2 backends down ({DOWN}: ")
     table = node.get("services/web/table")
     assert [entry["key"] for entry in table["backends"]] == [f"{UP}:0"]
     assert table["backends"][0]["slots"] == 1021 and table["hash"] == hashes["ipv4"]
@@ -223,7 +223,7 @@ def test_the_saved_state_wins_until_the_file_is_taken(node):
     process = node.start()
     assert node.backends()[UP]["weight"] == 7
     status = node.get("status")
-    assert status["config"]["file_differs"] and any("was edited" in text for text in status["warnings"])
+    assert status["config"]["file_differs"] and any("is not what" in text for text in status["warnings"])
 
     node.config_file.write_text("version = 1\nnonsense = true\n")
     process.signal(signal.SIGHUP)

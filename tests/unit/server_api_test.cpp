@@ -99,7 +99,7 @@ TEST_F(ApiTest, SaysWhatIsDownAndSinceWhen) {
     clock_.advance(Duration::milliseconds(41'500));
     const auto status = ask("GET", "/v1/status");
     EXPECT_EQ(status["verdict"], "warn");
-    EXPECT_EQ(status["reasons"][0], "web: 1 of 2 backends down (198.18.2.11:0: HTTP 503, for 41 s)");
+    EXPECT_EQ(status["reasons"][0], "web: 1 of 2 backends down (198.18.2.11: HTTP 503, for 41 s)");
     EXPECT_EQ(status["services"][0]["backends"][0]["for_ms"], 41'500);
     EXPECT_EQ(status["services"][0]["backends"][0]["reason"], "HTTP 503");
     const auto events = ask("GET", "/v1/events")["events"];
@@ -164,6 +164,25 @@ TEST_F(ApiTest, PutCreatesReplacesAndIsIdempotent) {
     change = ask("PUT", "/v1/services/dns", dns);
     EXPECT_EQ(change["changed"], false);
     EXPECT_EQ(change["generation"], 2);
+}
+
+TEST_F(ApiTest, PutCanBeToldToCreateOnly) {
+    const auto create = [&](const std::string& target, const char* if_none_match) {
+        HttpRequest request{.method = "PUT", .if_none_match = if_none_match, .uid = own_uid};
+        request.body = target.ends_with("53") ? R"({"weight":7})" : R"({"vip":["198.18.0.53:53/udp"]})";
+        EXPECT_TRUE(parse_target(target, request));
+        api_->handle(request, [this](HttpResponse response) { last_ = std::move(response); });
+        return last_.status;
+    };
+    EXPECT_EQ(create("/v1/services/web", "*"), 412u);
+    EXPECT_EQ(web().backends.size(), 2u);
+    EXPECT_NE(last_.body.find("service set"), std::string::npos);
+    EXPECT_EQ(create("/v1/services/dns", "*"), 200u);
+    EXPECT_EQ(create("/v1/services/dns", "*"), 412u);
+    EXPECT_EQ(create("/v1/services/dns/backends/198.18.2.53", "*"), 200u);
+    EXPECT_EQ(create("/v1/services/dns/backends/198.18.2.53", "*"), 412u);
+    EXPECT_EQ(create("/v1/services/dns/backends/198.18.2.53", ""), 200u);
+    EXPECT_EQ(create("/v1/services/dns", "\"7\""), 400u);
 }
 
 TEST_F(ApiTest, PatchChangesWhatItNamesAndNullMeansTheDefault) {
@@ -247,6 +266,12 @@ TEST_F(ApiTest, DrainMaintReadyAndWeightAreOverrides) {
     EXPECT_EQ(status["weight"], 10);
     EXPECT_EQ(status["configured_weight"], 100);
     EXPECT_EQ(status["override"], true);
+    EXPECT_EQ(status["override_reason"], "new kernel");
+    EXPECT_EQ(ask("GET", "/v1/services/web/backends/2001:db8:2::11")["status"]["override_reason"], nullptr);
+    ask("POST", backend + ":drain");
+    EXPECT_EQ(ask("GET", "/v1/overrides")["overrides"][0]["expires_in_ms"], 60'000);
+    ask("POST", backend + ":drain", Json{{"for_ms", nullptr}});
+    EXPECT_EQ(ask("GET", "/v1/overrides")["overrides"][0]["expires_in_ms"], nullptr);
 
     ask("DELETE", "/v1/overrides/web%2F198.18.2.11:0%2Fweight");
     EXPECT_EQ(last_.status, 200u);

@@ -263,7 +263,7 @@ TEST_F(CoreTest, AnOverrideEndsByItself) {
     EXPECT_TRUE(core_->wanted().overrides.empty());
     EXPECT_EQ(outside_.published.state.services[0].backends[1].state, config::BackendState::ready);
     EXPECT_TRUE(outside_.saved.back().overrides.empty());
-    EXPECT_TRUE(said("override drain expired"));
+    EXPECT_TRUE(said("override web/198.18.2.12:0/state expired: drain"));
 }
 
 TEST_F(CoreTest, ReadyTakesOverridesAwayOrOverridesTheConfiguration) {
@@ -281,6 +281,48 @@ TEST_F(CoreTest, ReadyTakesOverridesAwayOrOverridesTheConfiguration) {
     EXPECT_EQ(outside_.published.state.services[0].backends[1].state, config::BackendState::ready);
 }
 
+TEST_F(CoreTest, ARepeatedOverrideKeepsWhatIsNotSaidAgain) {
+    auto wanted = drain("198.18.2.12");
+    wanted.wanted.reason = "new disks";
+    wanted.wanted.expires = clock_.now() + Duration::seconds(7200);
+    ask(wanted);
+    EXPECT_EQ(reply(0).changes.at(0).after, "drain (new disks) for 2h");
+    auto again = drain("198.18.2.12");
+    again.keep_reason = again.keep_end = true;
+    again.wanted.owner = "uid 7";
+    ask(again);
+    EXPECT_FALSE(reply(1).changed);
+    again.keep_end = false;
+    ask(again);
+    EXPECT_EQ(reply(2).changes.at(0).before, "drain (new disks) for 2h");
+    EXPECT_EQ(reply(2).changes.at(0).after, "drain (new disks)");
+    again.wanted.state = config::BackendState::maint;
+    ask(again);
+    EXPECT_EQ(core_->wanted().overrides.at(0).reason, "new disks");
+}
+
+TEST_F(CoreTest, TheLastBackendThatGoesIsWarnedAbout) {
+    for (const char* address : {"198.18.2.11", "198.18.2.12"}) ask(drain(address));
+    EXPECT_TRUE(reply(1).warnings.empty());
+    ask(drain("198.18.2.13"), {.dry_run = true});
+    const std::vector<std::string> told{"web: no backend takes new flows of 198.18.0.10:80/tcp"};
+    EXPECT_EQ(reply(2).warnings, told);
+    ask(drain("198.18.2.13"));
+    EXPECT_EQ(reply(3).warnings, told);
+    ask(DeleteBackend{"web", "198.18.2.13"});
+    EXPECT_TRUE(reply(4).warnings.empty());  // nothing new
+}
+
+TEST_F(CoreTest, TheAuditSaysWhatWasDone) {
+    ask(drain("198.18.2.12"), {.who = "uid 0"});
+    EXPECT_TRUE(said("uid 0 changed + override.web/198.18.2.12:0/state drain"));
+    auto service = core_->wanted().desired.services[0];
+    service.backends[1].weight = 7;
+    service.check->rise = 9;
+    ask(PutService{service}, {.who = "uid 0"});
+    EXPECT_TRUE(said("uid 0 changed ~ service.web.check.rise 2 -> 9, and 1 more"));
+}
+
 TEST_F(CoreTest, ABackendIsNamedByAddressOnlyWhereThatSaysEnough) {
     auto service = core_->wanted().desired.services[0];
     service.backends.push_back(backend("198.18.2.11", 8080));
@@ -289,6 +331,10 @@ TEST_F(CoreTest, ABackendIsNamedByAddressOnlyWhereThatSaysEnough) {
     EXPECT_EQ(rejection(1).why, Rejection::Why::refused);
     ask(drain("198.18.2.11:8080"));
     EXPECT_TRUE(reply(2).changed);
+    ask(drain("198.18.2.11:80"));  // the VIP's port, which it follows
+    EXPECT_EQ(reply(3).changes.at(0).key, "override.web/198.18.2.11:0/state");
+    ask(drain("198.18.2.11:81"));
+    EXPECT_EQ(rejection(4).why, Rejection::Why::refused);
 }
 
 // ------------------------------------------------------------------------------------------------ health
