@@ -330,16 +330,28 @@ bool in_memory(const std::string& directory) {
 
 }  // namespace
 
+Status detach(const DaemonOptions& options) {
+    InstanceLock lock;
+    if (access(options.run_directory.c_str(), F_OK) == 0) {  // else nobody can run there
+        if (const Status locked = lock.take(options.run_directory + "/controlplane.lock"); !locked)
+            return locked.error();
+    }
+    return Guard(instance_name(options.run_directory)).remove();
+}
+
 Status run_daemon(const DaemonOptions& options) {
     spdlog::set_default_logger(spdlog::stderr_color_mt("shunt-controlplane"));
     std::signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    Store store(options.state_directory);
+    if (access(store.path().c_str(), F_OK) != 0) {  // with nothing to serve, nothing is left behind
+        if (const auto file = read_config_file(options.config_file); !file) return file.error();
+    }
     if (const Status made = make_run_directory(options.run_directory); !made) return made.error();
     InstanceLock lock;
     if (const Status locked = lock.take(options.run_directory + "/controlplane.lock"); !locked) return locked.error();
 
     Events events(write_log);
-    Store store(options.state_directory);
     if (const Status opened = store.open(); !opened) return opened.error();
     auto start = boot(store, options.config_file, events, now());
     if (!start) return start.error();

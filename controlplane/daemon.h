@@ -13,6 +13,9 @@ struct DaemonOptions {
     std::string state_directory{"/var/lib/shunt"};
 };
 
+// Takes away what a control plane leaves in force when it stops: the guard. Refused while one runs.
+Status detach(const DaemonOptions& options);
+
 // Runs until SIGTERM or SIGINT. An error: it could not start, and nothing that runs was disturbed.
 Status run_daemon(const DaemonOptions& options);
 

@@ -12,13 +12,15 @@ int main(int argc, char** argv) {
     app.add_option("--run-dir", options.run_directory, "where the API socket and shared memory live")
         ->capture_default_str();
     app.add_option("--state-dir", options.state_directory, "where the state is saved")->capture_default_str();
+    bool detach = false;
+    app.add_flag("--detach", detach, "take the guard (nftables) away, and end");
     app.set_version_flag("--version", "shunt-controlplane " SHUNT_VERSION);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : 2;
     }
-    const shunt::Status ran = shunt::controlplane::run_daemon(options);
+    const shunt::Status ran = detach ? shunt::controlplane::detach(options) : shunt::controlplane::run_daemon(options);
     if (ran) return 0;
     std::fprintf(stderr, "shunt-controlplane: %s\n", ran.error().text().c_str());
     return 1;

@@ -7,6 +7,7 @@
 
 #include "dataplane/main/data_plane.h"
 #include "dataplane/main/port_set.h"
+#include "dataplane/neighbours/neighbours.h"
 #include "src/config/file.h"
 #include "src/config/validate.h"
 
@@ -38,7 +39,9 @@ int run(const Options& options) {
     if (const auto valid = shunt::config::validate(*desired, positions); !valid) return refuse(valid.error());
     if (options.detach) {
         const auto detached = shunt::dataplane::PortSet::detach(desired->dataplane);
-        return detached ? succeeded : refuse(detached.error(), options.config);
+        if (!detached) return refuse(detached.error(), options.config);
+        const auto released = shunt::dataplane::Neighbours::release_all();
+        return released ? succeeded : refuse(released.error());
     }
     auto plane = shunt::dataplane::DataPlane::start(desired->dataplane, options.run_directory);
     if (!plane) return refuse(plane.error(), options.config);
@@ -53,7 +56,8 @@ int main(int argc, char** argv) {
     CLI::App app{"Shunt's forwarding process: one poll-mode worker per core."};
     app.add_option("--config", options.config, "Configuration file")->capture_default_str();
     app.add_option("--run-dir", options.run_directory, "Directory of this instance")->capture_default_str();
-    app.add_flag("--detach", options.detach, "Take the steering program off the configured interfaces, and end");
+    app.add_flag("--detach", options.detach,
+                 "Take the steering program off the configured interfaces, let go of the kernel's neighbours, and end");
     app.set_version_flag("--version", std::string("shunt-dataplane ") + SHUNT_VERSION);
     try {
         app.parse(argc, argv);

@@ -11,6 +11,12 @@ Result<Neighbours> Neighbours::open(OnChange on_change) {
     return Neighbours(*std::move(netlink), std::move(on_change));
 }
 
+Status Neighbours::release_all() {
+    auto neighbours = open([](const Neighbour&, const std::optional<MacAddress>&) {});
+    if (!neighbours) return neighbours.error();
+    return neighbours->process({});  // which wants none
+}
+
 Status Neighbours::process(Instant now) {
     const auto hearing = netlink_.hear(
         [this](const Report& report) { std::visit([this](const auto& message) { take(message); }, report); });

@@ -34,6 +34,9 @@ class Neighbours {
 
     static Result<Neighbours> open(OnChange on_change);
 
+    // Ends what a predecessor asked for: nothing is kept resolved for us any more.
+    static Status release_all();
+
     int fd() const noexcept { return netlink_.fd(); }
 
     // Hears what changed and asks again for what was lost. An error says what could not be asked or heard; everything

@@ -176,6 +176,16 @@ TEST_F(NeighboursTest, APredecessorsAreGivenBackButNotTheAdministrators) {
     EXPECT_TRUE(shows({.address = address("198.18.5.50"), .interface = interface_}, "managed"));
 }
 
+TEST_F(NeighboursTest, AllOfOursAreLetGoInTheEnd) {
+    neighbours_->watch(std::array{far4_, far6_});
+    process();
+    NetworkNamespace::run("ip neigh add 198.18.5.50 dev v0 managed");
+    EXPECT_TRUE(Neighbours::release_all());
+    EXPECT_FALSE(shows(far4_, "managed")) << shown(far4_);
+    EXPECT_FALSE(shows(far6_, "managed")) << shown(far6_);
+    EXPECT_TRUE(shows({.address = address("198.18.5.50"), .interface = interface_}, "managed"));
+}
+
 TEST_F(NeighboursTest, WhatTheKernelForgotIsAskedForAgain) {
     neighbours_->watch(std::array{far4_});
     process();

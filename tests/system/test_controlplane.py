@@ -172,6 +172,23 @@ def test_a_second_instance_is_refused_and_disturbs_nothing(node):
     assert (node.run_dir / "controlplane.ready").exists()
 
 
+def test_detach_takes_the_guard_away_and_only_then(node):
+    process = node.start()
+    refused = node.run("--detach")
+    assert refused.returncode == 1 and f"process {process.pid}" in refused.stderr
+    assert "198.18.0.10" in node.namespace.run("nft", "list", "ruleset")
+    assert process.stop() == 0
+    for _ in range(2):
+        assert node.run("--detach").returncode == 0
+        assert node.namespace.run("nft", "list", "ruleset") == ""
+
+
+def test_without_anything_to_serve_nothing_is_left_behind(node):
+    node.config_file.unlink()
+    assert node.run().returncode == 1
+    assert not node.run_dir.exists() and not node.state_dir.exists()
+
+
 def test_kill_and_restart_change_no_table_and_no_verdict(node):
     process = node.start()
     before = node.settled()
