@@ -42,19 +42,20 @@ Result<std::uint32_t> read_weight(const std::string& text) {
     return weight;
 }
 
-// "90", "90s", "15m", "2h", "1d".
+// "90s", "15m", "2h", "1d".
 Result<std::int64_t> read_milliseconds(const std::string& text) {
     std::int64_t number{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     const std::string unit(end, text.data() + text.size());
-    const std::int64_t scale = unit.empty() || unit == "s" ? 1000
-                               : unit == "m"               ? 60'000
-                               : unit == "h"               ? 3'600'000
-                               : unit == "d"               ? 86'400'000
-                               : unit == "ms"              ? 1
-                                                           : 0;
+    const std::int64_t scale = unit == "s"    ? 1000
+                               : unit == "m"  ? 60'000
+                               : unit == "h"  ? 3'600'000
+                               : unit == "d"  ? 86'400'000
+                               : unit == "ms" ? 1
+                                              : 0;
     if (error != std::errc{} || scale == 0 || number <= 0 || number > 1'000'000) {
-        return Error{.message = "\"" + text + "\" is no length of time", .remedy = "write 90s, 15m, 2h or 1d"};
+        return Error{.message = "\"" + text + "\" is no length of time",
+                     .remedy = "write a number from 1 and its unit, such as 90s, 15m, 2h or 1d"};
     }
     return number * scale;
 }

@@ -68,7 +68,8 @@ int show_change(const Session& session, const json& change) {
         session.out << change.dump(session.pretty ? 2 : -1) << "\n";
     } else {
         print_changes(session, change.value("changes", json::array()));
-        if (!dry_run) session.out << (changed ? change.value("text", "done") : "nothing to change") << "\n";
+        if (!changed) session.out << "nothing to change\n";
+        if (changed && !dry_run) session.out << change.value("text", "done") << "\n";
     }
     for (const json& warning : change.value("warnings", json::array())) {
         session.err << "warning: " << text_of(warning) << "\n";

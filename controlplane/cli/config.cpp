@@ -81,7 +81,8 @@ int list_overrides(const Arguments&, const Session& session) {
 int clear_override(const Arguments& arguments, const Session& session) {
     const bool all = arguments.has("--all");
     if (all == arguments.has("ID")) {
-        return fail(session, {.message = "which override?", .remedy = "give its ID (shunt override list), or --all"},
+        return fail(session,
+                    {.message = "no override is named", .remedy = "give its ID (shunt override list), or --all"},
                     exit_usage);
     }
     return Client(session).write("DELETE", "/v1/overrides/" + (all ? "all" : encode(arguments.get("ID"))));

@@ -50,7 +50,11 @@ Result<Question> read_question(const Arguments& arguments) {
         slash == std::string::npos ? std::nullopt : parse_protocol(std::string_view(destination).substr(slash + 1));
     const bool known = protocol == Protocol::tcp || protocol == Protocol::udp;
     if (!from || !to || !known || from->address.family() != to->address.family()) {
-        return Error{.message = "\"" + arguments.get("SRC:PORT") + " " + destination + "\" is no flow",
+        const std::string flow = "\"" + arguments.get("SRC:PORT") + " " + destination + "\"";
+        if (from && to && known) {
+            return Error{.message = flow + ": one address is IPv4, the other IPv6", .remedy = "give two of one family"};
+        }
+        return Error{.message = flow + " is no flow",
                      .remedy = "write 203.0.113.7:40000 198.18.0.10:443/tcp, IPv6 addresses in brackets"};
     }
     Question question{{from->address, to->address, Be16(from->port), Be16(to->port), *protocol}, {}};
@@ -215,7 +219,7 @@ void print(const Session& session, const json& d, const Question& question) {
     if (question.if_down.empty()) return;
     session.out << "new flows, if";
     for (const IpAddress& address : question.if_down) session.out << " " << address.text();
-    session.out << " goes down: " << cell(d, "if_down") << "\n";
+    session.out << (question.if_down.size() == 1 ? " goes" : " go") << " down: " << cell(d, "if_down") << "\n";
 }
 
 // A generation is only lent to readers: what was read counts if the ring still names it afterwards.

@@ -155,7 +155,9 @@ int run(int argc, char** argv) {
         return app.exit(help);
     } catch (const CLI::ParseError& error) {
         const Session session = make_session(globals);
-        return fail(session, {.message = error.what(), .remedy = "see shunt --help"}, exit_usage);
+        const auto unknown = app.remaining(true);  // first what is at fault: "a subcommand is required" follows from it
+        const std::string message = unknown.empty() ? error.what() : "\"" + unknown.front() + "\" is not known here";
+        return fail(session, {.message = message, .remedy = "see shunt --help"}, exit_usage);
     }
     const Session session = make_session(globals);
     for (const auto& bound : all) {

@@ -17,12 +17,16 @@ std::string mark(const Session& session, const std::string& verdict) {
     return color + word + "\033[0m";
 }
 
+std::string counted(const json& count, const std::string& what) {
+    return cell(count) + " " + what + (count == 1 ? "" : "s");
+}
+
 void print_processes(const Session& session, const json& status) {
     const json& dataplane = status["dataplane"];
     const bool alive = dataplane.value("alive", false);
     session.out << "  data plane     " << mark(session, alive ? "ok" : "bad") << "  ";
     if (alive) {
-        session.out << cell(status["workers"], "total") << " workers, up " << age(dataplane["up_ms"]) << "\n";
+        session.out << counted(status["workers"]["total"], "worker") << ", up " << age(dataplane["up_ms"]) << "\n";
     } else {
         session.out << "not running; start shunt-dataplane\n";
     }
@@ -47,7 +51,7 @@ void print_status(const Session& session, const json& status) {
     session.out << "shunt " << cell(status, "version") << "  node " << cell(status, "node") << "  generation "
                 << cell(status, "generation") << " on " << cell(workers, "passed") << "/" << cell(workers, "total")
                 << " workers";
-    if (!status["overrides"].empty()) session.out << "  " << status["overrides"].size() << " overrides";
+    if (!status["overrides"].empty()) session.out << "  " << counted(status["overrides"].size(), "override");
     session.out << "\n";
     print_processes(session, status);
     print_services(session, status["services"]);

@@ -307,3 +307,9 @@ def test_the_tool_sets_a_mode_and_what_belongs_to_it(node):
     assert shown["tunnel.vni"] == "7" and shown["tunnel.inner_mac"] == "02:00:00:00:00:07" and "tunnel.port" not in shown
     explained = shunt("explain", "203.0.113.7:40000", "198.18.0.60:443/tcp", "--json")
     assert json.loads(explained.stdout)["mode"] == "vxlan"
+
+
+@pytest.mark.parametrize("words", [["frob"], ["backend", "frob", "web/1"], ["status", "frob"]])
+def test_the_tool_names_the_word_it_does_not_know(words):
+    done = subprocess.run([PROGRAM.with_name("shunt"), *words], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2 and '"frob" is not known here' in done.stderr

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "controlplane/cli/client.h"
 #include "controlplane/cli/verb.h"
 
 namespace shunt::cli {
@@ -49,6 +50,33 @@ class Offline : public testing::Test {
 
     const std::string path_ = testing::TempDir() + "cli-offline-" + std::to_string(::getpid()) + ".toml";
 };
+
+TEST_F(Offline, ALengthOfTimeHasAUnit) {
+    for (const char* wrong : {"2", "0s", "2 h", "h"}) {
+        Arguments arguments;
+        arguments.add("SERVICE/ADDR", "web/198.18.2.11");
+        arguments.add("--for", wrong);
+        const auto outcome = run("backend drain", arguments, Output::table);
+        EXPECT_EQ(outcome.code, exit_usage) << wrong;
+        EXPECT_NE(outcome.err.find("a number from 1 and its unit"), std::string::npos) << outcome.err;
+    }
+}
+
+TEST_F(Offline, ExplainWantsOneFamily) {
+    Arguments arguments;
+    arguments.add("SRC:PORT", "203.0.113.7:40000");
+    arguments.add("DST:PORT/PROTO", "[2001:db8::10]:80/tcp");
+    const auto outcome = run("explain", arguments, Output::table);
+    EXPECT_EQ(outcome.code, exit_usage);
+    EXPECT_NE(outcome.err.find("one address is IPv4, the other IPv6"), std::string::npos) << outcome.err;
+}
+
+TEST_F(Offline, ADiffWithoutAChangeSaysSo) {
+    std::ostringstream out, err;
+    const Session session{.out = out, .err = err};
+    EXPECT_EQ(show_change(session, {{"changed", false}, {"dry_run", true}}), exit_ok);
+    EXPECT_EQ(out.str(), "nothing to change\n");
+}
 
 constexpr const char* three_services = R"(
 [[service]]
