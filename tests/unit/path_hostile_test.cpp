@@ -40,15 +40,9 @@ TEST(Hostile, AnErrorThatQuotesProtocolZeroIsNoServices) {
     error.destination = *IpAddress::parse("198.18.0.10");
     error.type = 3;
     error.quote = quoted_v4(0, "198.18.0.10", "203.0.113.7");
-    const Bytes frame = error.build();
-    auto* buffer = instance.port().inject(frame);
-    std::fill(buffer->storage.begin() + buffer->begin + frame.size(), buffer->storage.end(), std::byte{0xee});
-    const auto output = instance.burst({});
-    EXPECT_EQ(output.punted.size(), 1U) << "forwarded to a backend: " << output.sent.size();
-    for (std::size_t i = 0; i < 64; ++i) {
-        EXPECT_EQ(buffer->storage[dataplane::MemoryBuffer::headroom + frame.size() + i], std::byte{0xee})
-            << "written " << i << " bytes behind the packet";
-    }
+    // Nothing behind the packet is touched either: the port has the address sanitizer watch that.
+    EXPECT_EQ(instance.fate(error.build()), "punted");
+    instance.expect_conservation();
 }
 
 TEST(Hostile, TheSameForAnErrorAboutARequest) {
