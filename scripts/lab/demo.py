@@ -39,7 +39,7 @@ PICTURE = """
 
 INTRODUCTION = """Shunt is a load balancer: clients talk to one address (the VIP), and Shunt hands every connection to one of
 several servers. This demo builds a small network out of namespaces, private networks inside this machine's kernel.
-Nothing outside of them is touched, and everything is removed at the end.
+Nothing outside of them is touched, and everything is removed at the end, or with --keep when you say so.
 """
 
 
@@ -284,6 +284,10 @@ def remove_kept(directory: Path) -> int:
     try:
         remove(directory)
         return 0
+    except FileNotFoundError:
+        print(f"demo: nothing that --keep left is in {directory}; the end of its output names the directory",
+              file=sys.stderr)
+        return 2
     except (OSError, ValueError, CommandFailed) as failure:
         print(f"demo: {directory} is not what --keep left: {failure}", file=sys.stderr)
         return 2
