@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include "src/shm/drop_reason.h"
 
@@ -81,6 +83,7 @@ Instance::Instance(config::DesiredState state, std::uint64_t buckets_per_worker)
 void Instance::start() {
     network_ = std::make_shared<controlplane::NetworkView>();
     network_->local_addresses = {*IpAddress::parse("198.18.1.2"), *IpAddress::parse("2001:db8:1::2")};
+    dropped_.resize(state_.dataplane.workers);
     for (std::uint16_t i = 0; i < state_.dataplane.workers; ++i) {
         ports_.push_back(std::make_unique<dataplane::MemoryPort>(pool_, port_mac));
         workers_.push_back(std::make_unique<Worker>(regions_.tables_region(), state(), WorkerIndex(i),
@@ -94,6 +97,12 @@ void Instance::add_neighbours(const std::string& prefix) {
     network->routes.push_back({must<Prefix>(Prefix::parse(prefix), prefix), PortIndex(0), std::nullopt});
     network_ = std::move(network);
     publish();
+}
+
+void Instance::set_routes(std::vector<controlplane::RouteView> routes) {
+    auto changed = std::make_shared<controlplane::NetworkView>(*network_);
+    changed->routes = std::move(routes);
+    network_ = std::move(changed);
 }
 
 void Instance::set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict) {
@@ -127,14 +136,10 @@ Instance::Output Instance::burst(const std::vector<Bytes>& packets, std::size_t 
     dataplane::MemoryPort& port = *ports_[worker];
     port.allow_punt(punt_allowed_);
     for (const Bytes& packet : packets) EXPECT_TRUE(port.inject(packet));
-    const DropCounts before = drop_counts(worker);
+    new_drops(worker);
     workers_[worker]->poll_once();
-    const DropCounts after = drop_counts(worker);
     Output output;
-    for (const auto& [reason, name, meaning] : shm::drop_reasons) {
-        const auto index = static_cast<std::size_t>(reason);
-        output.dropped.insert(output.dropped.end(), after[index] - before[index], std::string(name));
-    }
+    output.dropped = new_drops(worker);
     for (const auto* buffer : port.sent()) output.sent.emplace_back(buffer->bytes().begin(), buffer->bytes().end());
     for (const auto* buffer : port.punted()) output.punted.emplace_back(buffer->bytes().begin(), buffer->bytes().end());
     port.clear_output();
@@ -168,6 +173,18 @@ Instance::DropCounts Instance::drop_counts(std::size_t worker) {
     return counts;
 }
 
+std::vector<std::string> Instance::new_drops(std::size_t worker) {
+    Dropped& known = dropped_[worker];
+    std::vector<std::string> names;
+    const std::uint64_t all = state().workers()[worker].dropped.read();
+    if (all == std::exchange(known.all, all)) return names;
+    const DropCounts before = std::exchange(known.by_reason, drop_counts(worker));
+    for (std::size_t i = 0; i < before.size(); ++i) {
+        names.insert(names.end(), known.by_reason[i] - before[i], std::string(shm::drop_reasons[i].name));
+    }
+    return names;
+}
+
 void Instance::hear_news() {
     dataplane::PathMtus path_mtus(state().path_mtus(), state().header().path_mtus_known);
     for (auto& worker : workers_) {
@@ -180,6 +197,7 @@ void Instance::hear_news() {
 void Instance::settle() {
     clock.advance(Duration::seconds(2));
     for (int turn = 0; turn < 2000; ++turn) {
+        clock.advance(Duration::milliseconds(10));  // what was handed over begins to wait only now
         std::uint32_t busy = 0;
         for (auto& worker : workers_) busy += worker->poll_once() + worker->waiting();
         for (auto& port : ports_) port->clear_output();
@@ -193,9 +211,8 @@ void Instance::expect_conservation() {
     for (std::size_t i = 0; i < workers_.size(); ++i) {
         const shm::WorkerBlock& w = state().workers()[i];
         EXPECT_EQ(w.received.read(), w.forwarded.read() + w.punted.read() + w.dropped.read());
-        std::uint64_t by_reason = 0;
-        for (const auto& text : shm::drop_reasons) by_reason += drops(text.reason, i);
-        EXPECT_EQ(w.dropped.read(), by_reason);
+        const DropCounts by_reason = drop_counts(i);
+        EXPECT_EQ(w.dropped.read(), std::accumulate(by_reason.begin(), by_reason.end(), std::uint64_t{0}));
     }
     EXPECT_EQ(pool_.available(), pool_.size()) << "packet buffers leaked";
 }

@@ -36,6 +36,8 @@ class Instance {
     void publish();
     std::vector<config::Service>& services() { return state_.services; }
     config::DesiredState& desired() { return state_; }
+    // What the kernel knows beside the static next hops; from the next publication on.
+    void set_routes(std::vector<controlplane::RouteView> routes);
     // Of every next hop; the default is 1500.
     void set_mtu(std::uint16_t mtu) { mtu_ = mtu; }
     void set_verdict(const std::string& service, const std::string& backend_key, shm::Verdict verdict);
@@ -75,6 +77,8 @@ class Instance {
     void start();
     std::vector<std::vector<shm::Verdict>> verdict_rows() const;
     DropCounts drop_counts(std::size_t worker);
+    // Since they were last asked for.
+    std::vector<std::string> new_drops(std::size_t worker);
 
     config::DesiredState state_;
     bool adds_next_hops_{};
@@ -86,6 +90,11 @@ class Instance {
     std::vector<std::unique_ptr<dataplane::MemoryPort>> ports_;
     dataplane::HandOver hand_over_;
     std::vector<std::unique_ptr<Worker>> workers_;
+    struct Dropped {
+        std::uint64_t all{};
+        DropCounts by_reason{};
+    };
+    std::vector<Dropped> dropped_;  // by worker, as last asked for
     bool punt_allowed_{true};
     std::uint16_t mtu_{1500};
 };
