@@ -16,7 +16,7 @@ FULL_LIMIT_MINUTES = 120
 LOGS = ROOT / "build-logs"
 USAGE = """
 Stages, in order: house (rules of the house), build, unit, asan (address and undefined-behaviour sanitizers),
-tsan (thread sanitizer), property, system (real processes in network namespaces; root).
+tsan (thread sanitizer), property, fuzz (libFuzzer), system (real processes in network namespaces; root).
 NAME is a stage, a check of scripts/checks, or a part of a test's name (executable, gtest case or pytest case). Parts of
 names are looked for in the named stages or, when none is named, in unit, property and system.
 Examples: scripts/test unit    scripts/test includes    scripts/test asan flow_table    scripts/test Maglev.Weights
@@ -98,7 +98,7 @@ def run_stages(session, names):
 def main():
     parser = argparse.ArgumentParser(prog="scripts/test", epilog=USAGE,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="system tests with their full numbers of repeats")
+    parser.add_argument("--full", action="store_true", help="system tests with their full numbers of repeats, long fuzzing")
     parser.add_argument("names", nargs="*", metavar="NAME")
     arguments = parser.parse_args()
     checks = [name for name in check_names() if name in arguments.names]

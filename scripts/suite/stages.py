@@ -55,6 +55,27 @@ def tsan(session):
     return _executables(session, "build-tsan", ["--tsan"], lambda suites: "tsan" in suites, env)
 
 
+def fuzz(session):
+    """A million inputs beyond the committed corpus; with --full ten minutes for each harness, what the corpus covers,
+    and a planted defect that must be found."""
+    runs = {"path": "80000", "flows": "120000", "parse": "800000"}
+    commands = {f"fuzz {name}": ["scripts/fuzz", "--runs", number, name] for name, number in runs.items()}
+    if os.environ["SHUNT_FULL"] == "1":
+        commands = {f"fuzz {name}": ["scripts/fuzz", "--seconds", "600", name] for name in runs}
+        commands |= {"fuzz finds a planted defect": ["scripts/fuzz", "--planted"],
+                     "the corpus covers the packet path": ["scripts/coverage"]}
+    wanted = {name: command for name, command in commands.items() if session.wants(name)}
+    log = session.log("fuzz-build")
+    if session.run(["scripts/build", "--fuzz", *(f"tests/fuzz/fuzz_{name}" for name in runs), "tests/fuzz/fuzz_seeds"], log) != 0:
+        return [Case("compilation", False, f"see {log}")]
+
+    def run(name, command):
+        case_log = session.log(name.replace(" ", "-"))
+        return cases.from_exit(name, session.run(command, case_log), case_log)
+
+    return _together(session, [(run, name, command) for name, command in wanted.items()])
+
+
 def system(session):
     """Real processes in network namespaces of their own; needs root and the whole build. One test at a time."""
     found = _executables(session, "build", [], lambda suites: "system" in suites, at_once=1) + _pytest(session)
@@ -114,10 +135,16 @@ def _executables(session, tree, options, chosen, env=None, at_once=os.cpu_count(
     targets = [os.path.relpath(test["cmd"][0], ROOT / tree) for test in tests]
     if session.run(["scripts/build", *options, *targets], log) != 0:
         return [Case("compilation", False, f"see {log}")]
+    runs = _together(session, [(_run_executable, session, test, env or {}) for test in tests], at_once)
+    return [case for run in runs for case in run]
+
+
+def _together(session, jobs, at_once=os.cpu_count()):
+    """What the functions return that `jobs` name, with their arguments."""
     with ThreadPoolExecutor(at_once) as pool:
-        runs = [pool.submit(_run_executable, session, test, env or {}) for test in tests]
+        runs = [pool.submit(*job) for job in jobs]
         try:
-            return [case for run in runs for case in run.result()]
+            return [run.result() for run in runs]
         except Interrupted:
             session.processes.stop_all()
             raise
@@ -168,4 +195,4 @@ def _without_address_randomisation(env):
 
 
 STAGES = {"house": house, "build": build, "unit": unit, "asan": asan, "tsan": tsan, "property": properties,
-          "system": system}
+          "fuzz": fuzz, "system": system}
