@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/path/batch.h"
+#include "src/base/prefetch.h"
 
 namespace shunt::dataplane {
 
@@ -11,7 +12,7 @@ namespace shunt::dataplane {
 Verdict parse(Lane& lane) noexcept;
 
 struct Parse {
-    void prefetch(Lane& lane) noexcept { __builtin_prefetch(lane.bytes); }
+    void prefetch(Lane& lane) noexcept { shunt::prefetch(lane.bytes); }
     Verdict apply(Lane& lane) noexcept { return parse(lane); }
 };
 

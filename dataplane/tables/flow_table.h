@@ -17,6 +17,7 @@
 #include <optional>
 #include <span>
 
+#include "src/base/prefetch.h"
 #include "src/base/time.h"
 #include "src/shm/layout.h"
 
@@ -61,8 +62,8 @@ class FlowTable {
     std::size_t bucket_count() const noexcept { return buckets_.size(); }
 
     void prefetch(std::uint64_t hash) const noexcept {
-        __builtin_prefetch(&buckets_[first_bucket(hash)]);
-        __builtin_prefetch(&buckets_[second_bucket(hash)]);
+        shunt::prefetch(&buckets_[first_bucket(hash)]);
+        shunt::prefetch(&buckets_[second_bucket(hash)]);
     }
 
     // The first entry of this peer that `matches(const FlowEntry&)` accepts. `hash` is hash_peer() of the peer.

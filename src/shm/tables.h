@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "src/base/prefetch.h"
 #include "src/shm/layout.h"
 
 namespace shunt::shm {
@@ -31,7 +32,7 @@ class PagedArray {
         return record ? *record : none();
     }
     void prefetch(std::uint32_t index) const noexcept {
-        if (const Record* record = locate(index)) __builtin_prefetch(record);
+        if (const Record* record = locate(index)) shunt::prefetch(record);
     }
     std::uint32_t count() const noexcept { return count_; }
 
@@ -63,7 +64,7 @@ class EndpointMap {
     std::uint32_t find(const IpAddress& address, Be16 port, Protocol protocol) const noexcept;  // 0: not there
     void prefetch(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
         const std::uint64_t hash = endpoint_hash(address, port, protocol);
-        if (const EndpointSlot* slots = page(hash)) __builtin_prefetch(slots + hash % slots_per_page);
+        if (const EndpointSlot* slots = page(hash)) shunt::prefetch(slots + hash % slots_per_page);
     }
     // Calls f(const EndpointSlot&) for every entry, in no order.
     template <class F>
