@@ -303,6 +303,45 @@ TEST_F(Replaying, SourceOfFramesIsTheAddressOfThePortTheyLeaveBy) {
     EXPECT_EQ(test::read(sent[1]).mac_source.text(), "02:00:00:00:00:03");
 }
 
+// A fragment that waits gets its verdict when it leaves: with its first one, or when nothing more can come.
+TEST_F(Replaying, FragmentsThatWaitAreJudgedInTheEnd) {
+    test::Packet whole = packet("203.0.113.7:1", "198.18.0.1:443", Protocol::udp);
+    whole.payload.assign(100, 'x');
+    const auto one = test::fragments_of(whole.build(), 64, 1);
+    const auto other = test::fragments_of(whole.build(), 64, 2);
+    configure(std::string(ports_with_addresses) + two_services_of_one_backend);
+    capture({one[1], other[1], one[0]}, Duration::milliseconds(300));
+    const json document = run({{"--out", path("out.pcap")}}).document();
+    const auto verdict = [&document](std::size_t n) { return document["packets"][n]["verdict"].get<std::string>(); };
+    EXPECT_EQ(verdict(0), "forwarded");
+    EXPECT_EQ(document["packets"][0]["out"], 2);
+    EXPECT_EQ(document["packets"][0]["backend"], "198.18.2.11:0");
+    EXPECT_EQ(document["packets"][1]["reason"], "fragment_waited");
+    EXPECT_EQ(document["packets"][2]["out"], 1);
+    EXPECT_EQ(document["received"], 3);
+
+    capture({one[1], one[0]}, Duration::milliseconds(1500));
+    EXPECT_EQ(run().document()["packets"][0]["reason"], "fragment_waited");
+}
+
+TEST_F(Replaying, AnswersAndPiecesAreOriginated) {
+    configure(std::string(ports_with_addresses) + two_services_of_one_backend);
+    test::Packet last_hop = packet("203.0.113.7:1", "198.18.0.1:443", Protocol::udp);
+    last_hop.hop_limit = 1;
+    test::Packet large = packet("203.0.113.7:1", "198.18.0.1:443", Protocol::udp);
+    large.payload.assign(2000, 'x');
+    capture({last_hop.build(), large.build(), request()});
+    const json document = run({{"--out", path("out.pcap")}}).document();
+    const json& packets = document["packets"];
+    EXPECT_EQ(packets[0]["reason"], "hop_limit_exceeded");
+    EXPECT_TRUE(packets[0]["out"].is_null());  // what left is the answer
+    EXPECT_EQ(packets[1]["verdict"], "forwarded");
+    EXPECT_EQ(packets[1]["out"], 2);
+    EXPECT_EQ(packets[2]["verdict"], "punted");
+    EXPECT_EQ(document["originated"], 2);
+    EXPECT_EQ(packets_of("out.pcap").size(), 3U);
+}
+
 TEST_F(Replaying, ReadsPcapng) {
     const auto word = [](std::uint32_t n) { return std::string(reinterpret_cast<const char*>(&n), sizeof n); };
     const auto block = [&word](std::uint32_t type, std::string body) {
@@ -415,6 +454,13 @@ TEST_F(Replaying, CommandsThatMakeNoSenseAreRefused) {
     EXPECT_EQ(run({{"--out", path("no/such/directory.pcap")}}).code, 1);
     configure("version = 1\n");
     EXPECT_NE(run().err.find("no port"), std::string::npos);
+    std::string without_next_hop(two_services);
+    const std::size_t hop = without_next_hop.find("[[next_hop]]\naddress = \"198.18.2.12\"");
+    without_next_hop.erase(hop, without_next_hop.find("[[next_hop]]", hop + 1) - hop);
+    without_next_hop.replace(without_next_hop.find("0.0.0.0/0"), 9, "203.0.113.0/24");
+    configure(without_next_hop);
+    EXPECT_EQ(run().code, 1);
+    EXPECT_NE(run().err.find("198.18.2.12"), std::string::npos) << run().err;
     configure("version = 1\n[[service]]\n");
     EXPECT_NE(run().err.find("shunt.toml:2"), std::string::npos);
 }
