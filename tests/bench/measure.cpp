@@ -1,0 +1,98 @@
+#include "tests/bench/measure.h"
+
+#include <x86intrin.h>
+
+#include <array>
+#include <utility>
+
+#include "src/base/clock.h"
+#include "tests/bench/bench_port.h"
+#include "tests/bench/services.h"
+
+namespace shunt::bench {
+namespace {
+
+constexpr std::uint32_t bursts_per_run = 256;
+constexpr std::uint32_t warm_up_bursts = 320;  // ten thousand packets: a case of so many flows meets every one of them
+constexpr std::uint32_t floor_warm_up_bursts = 32;
+constexpr std::uint32_t uncounted_runs = 20;
+
+// The same loop and port with a path that only swaps link addresses.
+class Floor : public Loop {
+  public:
+    Floor() : port_(established({"nat", Family::ipv4}, 10'000)) {}
+    void run(std::uint32_t bursts) noexcept override {
+        for (std::uint32_t i = 0; i < bursts; ++i) poll_once();
+    }
+    std::uint64_t received() const noexcept override { return port_.received(); }
+    std::uint64_t sent() const noexcept override { return port_.sent(); }
+
+  private:
+    void poll_once() noexcept {
+        batch_.clear();
+        port_.receive(batch_);
+        std::array<dataplane::Lane*, dataplane::burst_size> lanes;
+        std::size_t count = 0;
+        batch_.for_each_staying([&](dataplane::Lane& lane) {
+            auto& ethernet = lane.header_at<EthernetHeader>(0);
+            const auto destination = std::exchange(ethernet.destination, ethernet.source);
+            ethernet.source = destination;
+            lanes[count++] = &lane;
+        });
+        port_.transmit({lanes.data(), count});
+    }
+
+    BenchPort port_;
+    dataplane::Batch batch_;
+};
+
+[[gnu::noinline]] std::uint64_t cycles_of(Loop& loop, std::uint32_t bursts) noexcept {
+    const std::uint64_t begin = __rdtsc();
+    loop.run(bursts);
+    return __rdtsc() - begin;
+}
+
+void lose_nothing(const Loop& loop) {
+    if (loop.sent() != loop.received()) {
+        throw std::runtime_error("received " + std::to_string(loop.received()) + " packets, but sent " +
+                                 std::to_string(loop.sent()));
+    }
+}
+
+double run(Loop& loop, std::uint32_t warm_up) {
+    loop.run(warm_up);
+    const std::uint64_t cycles = cycles_of(loop, bursts_per_run);
+    lose_nothing(loop);
+    return static_cast<double>(cycles) / (bursts_per_run * dataplane::burst_size);
+}
+
+}  // namespace
+
+void pass(Loop& loop, std::uint64_t packets) {
+    loop.run(static_cast<std::uint32_t>((packets + dataplane::burst_size - 1) / dataplane::burst_size));
+    lose_nothing(loop);
+}
+
+std::vector<Sample> in_turns(Loop& loop, const Plan& plan) {
+    Floor floor;
+    std::vector<Sample> samples;
+    for (std::uint32_t i = 0; i < uncounted_runs + plan.runs; ++i) {
+        const double value = run(loop, warm_up_bursts);
+        const double beside = run(floor, floor_warm_up_bursts);
+        if (i >= uncounted_runs) samples.push_back({value, beside});
+    }
+    return samples;
+}
+
+std::vector<Sample> milliseconds(std::uint32_t runs, const std::function<void()>& work) {
+    const MonotonicClock clock;
+    std::vector<Sample> samples;
+    for (std::uint32_t i = 0; i < runs; ++i) {
+        const Instant begin = clock.now();
+        work();
+        samples.push_back({static_cast<double>((clock.now() - begin).nanoseconds) / 1e6});
+    }
+    return samples;
+}
+
+}  // namespace shunt::bench

@@ -1,0 +1,54 @@
+// How cases are measured: in turns with the floor, in runs too short to be interrupted often, after a warm-up that
+// brings back into the caches what the other had pushed out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace shunt::bench {
+
+// The machine, not Shunt, is at fault: the case is skipped with this reason.
+class CannotRun : public std::runtime_error {
+  public:
+    using std::runtime_error::runtime_error;
+};
+
+// Something that handles packets, a burst at a time.
+class Loop {
+  public:
+    virtual ~Loop() = default;
+    virtual void run(std::uint32_t bursts) noexcept = 0;
+    virtual std::uint64_t received() const noexcept = 0;
+    virtual std::uint64_t sent() const noexcept = 0;
+};
+
+// Cycles of the clock counter (or whatever the unit of the case is) of one run, and of the run of the floor beside it.
+struct Sample {
+    double value{};
+    std::optional<double> floor{};
+};
+
+struct Plan {
+    std::uint32_t runs{801};
+};
+
+enum class Unit : std::uint8_t { cycles_per_packet, ms, bytes };
+
+struct Case {
+    std::string name;
+    Unit unit{Unit::cycles_per_packet};
+    std::function<std::vector<Sample>(const Plan&)> measure;
+};
+
+// Packets through a loop. Throws if one got lost.
+void pass(Loop& loop, std::uint64_t packets);
+// Runs of the loop in turns with runs of the floor.
+std::vector<Sample> in_turns(Loop& loop, const Plan& plan);
+// Milliseconds of each of `runs` calls.
+std::vector<Sample> milliseconds(std::uint32_t runs, const std::function<void()>& work);
+
+}  // namespace shunt::bench
