@@ -27,18 +27,19 @@ const char* name_of(Unit unit) {
 }
 
 nlohmann::json empty_result(const Case& c) {
-    return {{"name", c.name},    {"unit", name_of(c.unit)}, {"value", nullptr},  {"cycles_per_packet", nullptr},
-            {"floor", nullptr},  {"ratio", nullptr},        {"spread", nullptr}, {"runs", 0},
-            {"skipped", nullptr}};
+    return {{"name", c.name},         {"unit", name_of(c.unit)}, {"value", nullptr},  {"cycles_per_packet", nullptr},
+            {"floor", nullptr},       {"ratio", nullptr},        {"spread", nullptr}, {"runs", 0},
+            {"above_floor", nullptr}, {"skipped", nullptr}};
 }
 
 nlohmann::json summary(const Case& c, const std::vector<Sample>& samples) {
-    std::vector<double> values, floors, ratios;
+    std::vector<double> values, floors, ratios, above;
     for (const Sample& s : samples) {
         values.push_back(s.value);
         if (!s.floor) continue;
         floors.push_back(*s.floor);
         ratios.push_back(s.value / *s.floor);
+        above.push_back(s.value - *s.floor);
     }
     const double median = percentile(values, 0.5);
     nlohmann::json result = empty_result(c);
@@ -49,6 +50,7 @@ nlohmann::json summary(const Case& c, const std::vector<Sample>& samples) {
     if (!floors.empty()) {
         result["floor"] = rounded(percentile(floors, 0.5));
         result["ratio"] = rounded(percentile(ratios, 0.5));
+        result["above_floor"] = rounded(percentile(above, 0.5));
     }
     return result;
 }
@@ -107,9 +109,10 @@ int measure(const std::vector<std::string>& patterns, const Plan& plan) {
     return 0;
 }
 
-constexpr const char* usage = R"(usage: path_bench [--case PATTERN]... [--runs N] [--list]
+constexpr const char* usage = R"(usage: path_bench [--case PATTERN]... [--runs N | --count N] [--list]
   --case PATTERN  only cases whose name matches this shell pattern
   --runs N        runs of each case of packets
+  --count N       instead of runs: N bursts of each in measured_run(), for a simulator to count
   --list          only names the cases
 )";
 
@@ -122,12 +125,14 @@ struct Options {
 std::optional<Options> options_of(int argc, char** argv) {
     constexpr option known[] = {{"case", required_argument, nullptr, 'c'},
                                 {"runs", required_argument, nullptr, 'r'},
+                                {"count", required_argument, nullptr, 'n'},
                                 {"list", no_argument, nullptr, 'l'},
                                 {}};
     Options options;
     for (int got = 0; (got = getopt_long(argc, argv, "", known, nullptr)) != -1;) {
         if (got == 'c') options.patterns.emplace_back(optarg);
         if (got == 'r') options.plan.runs = static_cast<std::uint32_t>(std::strtoul(optarg, nullptr, 10));
+        if (got == 'n') options.plan.counted_bursts = static_cast<std::uint32_t>(std::strtoul(optarg, nullptr, 10));
         if (got == 'l') options.list = true;
         if (got == '?') return std::nullopt;
     }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -34,6 +35,7 @@ struct Sample {
 
 struct Plan {
     std::uint32_t runs{801};
+    std::uint32_t counted_bursts{};  // not 0: no turns, only so many bursts in measured_run(), for a simulator to count
 };
 
 enum class Unit : std::uint8_t { cycles_per_packet, ms, bytes };
@@ -44,6 +46,8 @@ struct Case {
     std::function<std::vector<Sample>(const Plan&)> measure;
 };
 
+// The path that only swaps link addresses, on the same loop and port.
+std::unique_ptr<Loop> make_floor();
 // Packets through a loop. Throws if one got lost.
 void pass(Loop& loop, std::uint64_t packets);
 // Runs of the loop in turns with runs of the floor.

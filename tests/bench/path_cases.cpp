@@ -71,6 +71,7 @@ void add_path_cases(std::vector<Case>& cases) {
                                                                  {"ipip4", {"ipip", Family::ipv4}},
                                                                  {"gue4", {"gue", Family::ipv4}},
                                                                  {"direct4", {"direct", Family::ipv4}}}};
+    cases.push_back({"floor", Unit::cycles_per_packet, [](const Plan& plan) { return in_turns(*make_floor(), plan); }});
     for (const auto& [name, kind] : kinds) {
         for (const auto& [text, flows] : flow_counts) {
             cases.push_back({std::string(name) + "/flows=" + text, Unit::cycles_per_packet,
