@@ -1,5 +1,6 @@
 #include "tests/bench/measure.h"
 
+#include <sys/resource.h>
 #include <x86intrin.h>
 
 #include <array>
@@ -12,10 +13,11 @@
 namespace shunt::bench {
 namespace {
 
-constexpr std::uint32_t bursts_per_run = 256;
+constexpr std::uint32_t bursts_per_run = 64;   // two thousand packets, a tenth of a millisecond
 constexpr std::uint32_t warm_up_bursts = 320;  // ten thousand packets: a case of so many flows meets every one of them
 constexpr std::uint32_t floor_warm_up_bursts = 32;
 constexpr std::uint32_t uncounted_runs = 20;
+constexpr int most_attempts = 50;
 
 // The same loop and port with a path that only swaps link addresses.
 class Floor : public Loop {
@@ -64,10 +66,23 @@ void lose_nothing(const Loop& loop) {
     }
 }
 
+// How often the scheduler gave this core to somebody else.
+long preemptions() noexcept {
+    rusage usage{};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nivcsw;
+}
+
+// Cycles per packet of a run that had the core for itself; on a machine that is too busy for that, of the last try.
 double run(Loop& loop, std::uint32_t warm_up) {
-    loop.run(warm_up);
-    const std::uint64_t cycles = measured_run(loop, bursts_per_run);
-    lose_nothing(loop);
+    std::uint64_t cycles = 0;
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
+        loop.run(warm_up);
+        const long before = preemptions();
+        cycles = measured_run(loop, bursts_per_run);
+        lose_nothing(loop);
+        if (preemptions() == before) break;
+    }
     return static_cast<double>(cycles) / (bursts_per_run * dataplane::burst_size);
 }
 
