@@ -40,6 +40,9 @@ GOALS = (
 )
 
 
+RUSH, RUSH_PACKETS = "new4/rate=1M", 2  # for every new flow another packet of an established one
+
+
 def judged(document: dict) -> Iterator[tuple[bool, str]]:
     """Was it held, and a sentence: for every goal whose cases were measured."""
     values = {case["name"]: case["value"] for case in document["cases"]}
@@ -47,3 +50,7 @@ def judged(document: dict) -> Iterator[tuple[bool, str]]:
         value, allowed = values.get(goal.case), goal.allowed(values)
         if value is not None and allowed is not None:
             yield value <= allowed, goal.sentence(value, allowed)
+    if values.get(RUSH):
+        rate = document["machine"]["tsc_mhz"] / (RUSH_PACKETS * values[RUSH])
+        verdict = "held" if rate >= 1 else "BROKEN"
+        yield rate >= 1, f"{RUSH:<26} {rate:>9.2f} million new flows a second, promised at least 1: {verdict}"

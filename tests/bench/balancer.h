@@ -23,23 +23,26 @@ void need_memory(std::uint64_t bytes);
 template <dataplane::Port P>
 class Balancer : public Loop {
   public:
-    // `shape`: of one worker. Takes the arguments of the port.
-    template <class... PortArguments>
-    Balancer(config::DesiredState desired, const shm::StateShape& shape, PortArguments&&... port)
-        : state_(std::move(desired)), port_(std::forward<PortArguments>(port)...), regions_(regions(shape)) {
+    // `shape`: of one worker. A port for each traffic; all is sent by the first.
+    template <class... T>
+    Balancer(config::DesiredState desired, const shm::StateShape& shape, T... traffic)
+        : state_(std::move(desired)), regions_(regions(shape)) {
+        (ports_.push_back(std::make_unique<P>(std::move(traffic))), ...);
         publish();
+        std::vector<P*> ports;
+        for (const auto& port : ports_) ports.push_back(port.get());
         worker_ = std::make_unique<dataplane::Worker<P, ManualClock>>(
-            regions_->tables_region(), regions_->state(), WorkerIndex(0), std::vector{&port_}, clock_, hand_over_);
+            regions_->tables_region(), regions_->state(), WorkerIndex(0), std::move(ports), clock_, hand_over_);
     }
 
     void run(std::uint32_t bursts) noexcept override {
-        for (std::uint32_t i = 0; i < bursts; ++i) {
+        for (std::uint32_t i = 0; i < bursts; i += static_cast<std::uint32_t>(ports_.size())) {
             worker_->poll_once();
             clock_.advance(burst_lasts);
         }
     }
-    std::uint64_t received() const noexcept override { return port_.received(); }
-    std::uint64_t sent() const noexcept override { return port_.sent(); }
+    std::uint64_t received() const noexcept override { return sum(&P::received); }
+    std::uint64_t sent() const noexcept override { return sum(&P::sent); }
 
     // What is configured now, from the next poll on.
     void publish() {
@@ -50,10 +53,9 @@ class Balancer : public Loop {
     }
     config::DesiredState& desired() noexcept { return state_; }
     const shm::WorkerBlock& counters() { return regions_->state().workers()[0]; }
-    P& port() noexcept { return port_; }
-    ManualClock& clock() noexcept { return clock_; }
+    P& port() noexcept { return *ports_.front(); }
 
-    Duration burst_lasts{burst_at_ten_million};
+    Duration burst_lasts{burst_at_ten_million};  // of every port
 
   private:
     static std::unique_ptr<controlplane::InProcess> regions(const shm::StateShape& shape) {
@@ -61,8 +63,14 @@ class Balancer : public Loop {
         return std::make_unique<controlplane::InProcess>(shape, flow_seed, shm::Region::Pages::huge);
     }
 
+    std::uint64_t sum(std::uint64_t (P::*count)() const noexcept) const noexcept {
+        std::uint64_t sum = 0;
+        for (const auto& port : ports_) sum += (*port.*count)();
+        return sum;
+    }
+
     config::DesiredState state_;
-    P port_;
+    std::vector<std::unique_ptr<P>> ports_;
     ManualClock clock_;
     dataplane::HandOver hand_over_{1};
     std::shared_ptr<controlplane::NetworkView> network_{std::make_shared<controlplane::NetworkView>()};

@@ -17,7 +17,7 @@ class BenchPort {
         : traffic_(std::move(traffic)),
           stride_(stride_of(traffic_.longest())),
           buffers_(shm::Region::anonymous(buffer_count * stride_, shm::Region::Pages::huge)),
-          order_(traffic_.flows) {}
+          order_(traffic_.first_flow, traffic_.flows) {}
 
     void receive(dataplane::Batch& batch) noexcept {
         // Copies: bytes that are written could be any member.

@@ -14,7 +14,7 @@ namespace {
 
 class Chase : public Loop {
   public:
-    explicit Chase(std::uint32_t flows) : order_(flows), buckets_(bucket_count(flows)) {
+    explicit Chase(std::uint32_t flows) : order_(0, flows), buckets_(bucket_count(flows)) {
         need_memory(buckets_ * sizeof(shm::FlowBucket));
         memory_ = shm::Region::anonymous(buckets_ * sizeof(shm::FlowBucket), shm::Region::Pages::huge);
         for (std::uint64_t i = 0; i < buckets_; ++i) word(i) = 0;

@@ -14,7 +14,8 @@ namespace shunt::bench {
 // step, so that no branch predictor learns it by heart.
 class FlowOrder {
   public:
-    explicit FlowOrder(std::uint32_t flows) : flows_(flows), left_(flows) {
+    // Flows are numbered from `first` on.
+    FlowOrder(std::uint32_t first, std::uint32_t flows) : first_(first), flows_(flows), left_(flows) {
         Random random(flows);
         for (std::uint32_t& step : steps_) {
             do {
@@ -22,8 +23,6 @@ class FlowOrder {
             } while (std::gcd(step, flows) != 1);
         }
     }
-    std::uint32_t flows() const noexcept { return flows_; }
-
     std::uint32_t next() noexcept {
         at_ += steps_[round_];
         at_ = at_ >= flows_ ? at_ - flows_ : at_;
@@ -31,11 +30,12 @@ class FlowOrder {
             left_ = flows_;
             round_ = (round_ + 1) % steps_.size();
         }
-        return at_;
+        return first_ + at_;
     }
 
   private:
     std::array<std::uint32_t, 16> steps_{};
+    std::uint32_t first_;
     std::uint32_t flows_;
     std::uint32_t left_;
     std::uint32_t at_{};

@@ -70,6 +70,7 @@ nlohmann::json result_of(const Case& c, const Plan& plan) {
 std::vector<Case> cases_like(const std::vector<std::string>& patterns) {
     std::vector<Case> all;
     add_path_cases(all);
+    add_rush_cases(all);
     add_chase_cases(all);
     add_table_cases(all);
     std::erase_if(all, [&](const Case& c) {

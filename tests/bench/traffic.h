@@ -39,6 +39,7 @@ struct Traffic {
     std::vector<Template> templates{};
     std::vector<std::uint8_t> mix{0};
     std::uint32_t flows{1};
+    std::uint32_t first_flow{};
     std::uint32_t services{1};  // a power of two: on 16 ports of so many addresses
 
     std::uint32_t longest() const noexcept;
