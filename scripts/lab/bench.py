@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from .bench_goals import judged
 from .bench_guard import record
@@ -33,33 +33,37 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def unfit(sentence: str) -> None:
-    print(f"bench: {sentence}", file=sys.stderr)
-    sys.exit(3)
+def fail(code: int, message: str, remedy: str, as_json: bool) -> NoReturn:
+    print(f"bench: {message}; {remedy}", file=sys.stderr)
+    if as_json:
+        where = dict.fromkeys(("file", "line", "column", "key"))
+        print(json.dumps({"error": {"message": message, **where, "remedy": remedy}}))
+    sys.exit(code)
 
 
-def build() -> None:
+def build(as_json: bool) -> None:
     if subprocess.run(["scripts/build", PROGRAM], stdout=sys.stderr, check=False).returncode != 0:
-        unfit("the build failed; what it said is above")
+        fail(3, "the build failed", "see what scripts/build said above", as_json)
 
 
-def measure(options: list[str]) -> dict:
+def measure(options: list[str], as_json: bool) -> dict:
     with extra_huge_pages(PAGES):
         run = subprocess.run([f"build/{PROGRAM}", *options], stdout=subprocess.PIPE, check=False)
+    if run.returncode == 2:
+        fail(2, "no such case", f"build/{PROGRAM} --list names all", as_json)
     if run.returncode != 0:
-        sys.exit(2 if run.returncode == 2 else 3)
+        fail(3, "the benchmark could not measure", "see what it said above", as_json)
     return json.loads(run.stdout)
 
 
-def older_values(path: Path | None) -> dict[str, float]:
+def older_values(path: Path | None, as_json: bool) -> dict[str, float]:
     """Value by case of an older document."""
     if path is None:
         return {}
     try:
         return {case["name"]: case["value"] for case in json.loads(path.read_text())["cases"] if case["value"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        print(f"bench: {path} is no document of scripts/bench: {error}; give a results.json", file=sys.stderr)
-        sys.exit(2)
+        fail(2, f"{path} is no document of scripts/bench: {error}", "give a results.json", as_json)
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -85,14 +89,14 @@ def print_table(document: dict, older: dict[str, float], out: TextIO) -> None:
 
 def main() -> None:
     wanted = arguments()
-    older = older_values(wanted.compare)
-    build()
+    older = older_values(wanted.compare, wanted.json)
+    build(wanted.json)
     if wanted.record:
         record()
         return
     options = [word for pattern in wanted.case for word in ("--case", pattern)]
     options += ["--runs", str(wanted.runs)] if wanted.runs else []
-    document = measure(options)
+    document = measure(options, wanted.json)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     out = sys.stderr if wanted.json else sys.stdout

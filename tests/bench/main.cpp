@@ -97,7 +97,7 @@ void report(const nlohmann::json& result) {
 int measure(const std::vector<std::string>& patterns, const Plan& plan) {
     const std::vector<Case> cases = cases_like(patterns);
     if (cases.empty()) {
-        std::fprintf(stderr, "bench: no case is named so; build/tests/path_bench --list names all\n");
+        std::fputs("bench: no case is named so; --list names all\n", stderr);
         return 2;
     }
     nlohmann::json document{{"machine", machine()}, {"cases", nlohmann::json::array()}};

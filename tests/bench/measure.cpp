@@ -4,9 +4,9 @@
 #include <x86intrin.h>
 
 #include <array>
+#include <ctime>
 #include <utility>
 
-#include "src/base/clock.h"
 #include "tests/bench/bench_port.h"
 #include "tests/bench/services.h"
 
@@ -111,12 +111,16 @@ std::vector<Sample> in_turns(Loop& loop, const Plan& plan) {
 }
 
 std::vector<Sample> milliseconds(std::uint32_t runs, const std::function<void()>& work) {
-    const MonotonicClock clock;
+    const auto now = [] {
+        timespec t{};
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+        return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) / 1e6;
+    };
     std::vector<Sample> samples;
     for (std::uint32_t i = 0; i < runs; ++i) {
-        const Instant begin = clock.now();
+        const double begin = now();
         work();
-        samples.push_back({static_cast<double>((clock.now() - begin).nanoseconds) / 1e6});
+        samples.push_back({now() - begin});
     }
     return samples;
 }

@@ -52,7 +52,7 @@ std::unique_ptr<Loop> make_floor();
 void pass(Loop& loop, std::uint64_t packets);
 // Runs of the loop in turns with runs of the floor.
 std::vector<Sample> in_turns(Loop& loop, const Plan& plan);
-// Milliseconds of each of `runs` calls.
+// Milliseconds of each of `runs` calls, of processor time: what others do on the machine meanwhile does not count.
 std::vector<Sample> milliseconds(std::uint32_t runs, const std::function<void()>& work);
 
 }  // namespace shunt::bench
