@@ -17,28 +17,28 @@ class BenchPort {
         : traffic_(std::move(traffic)),
           stride_(stride_of(traffic_.longest())),
           buffers_(shm::Region::anonymous(buffer_count * stride_, shm::Region::Pages::huge)),
-          order_(traffic_.first_flow, traffic_.flows) {}
+          order_(traffic_.first_flow, traffic_.flows) {
+        for (const std::uint8_t number : traffic_.mix) mix_.push_back(&traffic_.templates[number]);
+    }
+    BenchPort(const BenchPort&) = delete;
 
     void receive(dataplane::Batch& batch) noexcept {
+        std::array<std::uint32_t, dataplane::burst_size> flows;
+        order_.next(flows);
         // Copies: bytes that are written could be any member.
-        FlowOrder order = order_;
-        const Template* const templates = traffic_.templates.data();
-        const std::uint8_t* const mix = traffic_.mix.data();
-        const std::uint64_t mixed = traffic_.mix.size();
-        const std::uint32_t service_mask = traffic_.services - 1;
+        const Template* const* const mix = mix_.data();
+        const std::uint64_t mixed = mix_.size();
         const std::uint64_t stride = stride_;
         std::byte* bytes = buffers_.data() + dataplane::packet_headroom + next_buffer_ * stride;
-        for (std::size_t i = 0; i < dataplane::burst_size; ++i) {
-            const std::uint32_t flow = order.next();
-            const Template& from = templates[mix[(flow * 0x9e3779b9U * mixed) >> 32]];
-            write_head(from, flow, service_mask, bytes);
+        for (const std::uint32_t flow : flows) {
+            const Template& from = *mix[(flow * 0x9e3779b9U * mixed) >> 32];
+            write_head(from, flow, bytes);
             dataplane::Lane& lane = batch.add();
             lane.bytes = bytes;
             lane.length = from.length;
             lane.buffer = bytes;
             bytes += stride;
         }
-        order_ = order;
         next_buffer_ = (next_buffer_ + dataplane::burst_size) % buffer_count;
         received_ += dataplane::burst_size;
     }
@@ -63,6 +63,7 @@ class BenchPort {
     }
 
     Traffic traffic_;
+    std::vector<const Template*> mix_{};
     std::uint32_t stride_;
     shm::Region buffers_;
     FlowOrder order_;

@@ -27,9 +27,14 @@ class Chase : public Loop {
         std::uint64_t first, second;
     };
     // `known`: zero, but the processor cannot know that.
-    Pair next(std::uint64_t known) noexcept {
-        const std::uint64_t hash = folded_multiply(order_.next() ^ flow_seed.words[0] ^ known, flow_seed.words[1]);
+    Pair lines_of(std::uint32_t flow, std::uint64_t known) noexcept {
+        const std::uint64_t hash = folded_multiply(flow ^ flow_seed.words[0] ^ known, flow_seed.words[1]);
         return {scale_hash(hash, buckets_), scale_hash(hash << 32 | hash >> 32, buckets_)};
+    }
+    std::array<std::uint32_t, dataplane::burst_size> next_flows() noexcept {
+        std::array<std::uint32_t, dataplane::burst_size> flows;
+        order_.next(flows);
+        return flows;
     }
     std::uint64_t& word(std::uint64_t bucket) noexcept {
         return memory_.at<std::uint64_t>(bucket * sizeof(shm::FlowBucket));
@@ -50,11 +55,12 @@ class Independent : public Chase {
     using Chase::Chase;
     void run(std::uint32_t bursts) noexcept override {
         for (std::uint32_t i = 0; i < bursts; ++i) {
+            const auto flows = next_flows();
             std::array<Pair, dataplane::burst_size> pairs;
-            for (Pair& pair : pairs) {
-                pair = next(0);
-                prefetch(&word(pair.first));
-                prefetch(&word(pair.second));
+            for (std::size_t n = 0; n < pairs.size(); ++n) {
+                pairs[n] = lines_of(flows[n], 0);
+                prefetch(&word(pairs[n].first));
+                prefetch(&word(pairs[n].second));
             }
             for (const Pair& pair : pairs) sum_ += word(pair.first) + word(pair.second);
             asm volatile("" ::"r"(sum_));
@@ -70,7 +76,9 @@ class Dependent : public Chase {
   public:
     using Chase::Chase;
     void run(std::uint32_t bursts) noexcept override {
-        for (std::uint32_t i = 0; i < bursts * dataplane::burst_size; ++i) known_ = word(next(known_).first);
+        for (std::uint32_t i = 0; i < bursts; ++i) {
+            for (const std::uint32_t flow : next_flows()) known_ = word(lines_of(flow, known_).first);
+        }
         asm volatile("" ::"r"(known_));
     }
 

@@ -15,7 +15,7 @@ namespace shunt::bench {
 class FlowOrder {
   public:
     // Flows are numbered from `first` on.
-    FlowOrder(std::uint32_t first, std::uint32_t flows) : first_(first), flows_(flows), left_(flows) {
+    FlowOrder(std::uint32_t first, std::uint32_t flows) : first_(first), flows_(flows), left_(flows), at_(first) {
         Random random(flows);
         for (std::uint32_t& step : steps_) {
             do {
@@ -23,14 +23,24 @@ class FlowOrder {
             } while (std::gcd(step, flows) != 1);
         }
     }
-    std::uint32_t next() noexcept {
-        at_ += steps_[round_];
-        at_ = at_ >= flows_ ? at_ - flows_ : at_;
-        if (--left_ == 0) {
-            left_ = flows_;
+    template <std::size_t count>
+    void next(std::array<std::uint32_t, count>& numbers) noexcept {
+        std::uint32_t at = at_;  // copies: the numbers could be any member
+        std::uint32_t left = left_;
+        std::uint32_t step = steps_[round_];
+        const std::uint32_t flows = flows_;
+        const std::uint32_t end = first_ + flows;
+        for (std::uint32_t& number : numbers) {
+            at += step;
+            at = at >= end ? at - flows : at;
+            number = at;
+            if (--left != 0) continue;
+            left = flows;
             round_ = (round_ + 1) % steps_.size();
+            step = steps_[round_];
         }
-        return first_ + at_;
+        at_ = at;
+        left_ = left;
     }
 
   private:
@@ -38,7 +48,7 @@ class FlowOrder {
     std::uint32_t first_;
     std::uint32_t flows_;
     std::uint32_t left_;
-    std::uint32_t at_{};
+    std::uint32_t at_;
     std::size_t round_{};
 };
 

@@ -57,7 +57,7 @@ std::vector<Sample> new_flows(const Plan& plan) {
 }
 
 std::vector<Sample> stateless(const Plan& plan) {
-    Balancer<BenchPort> balancer(stateless_services(), room_for(default_flows, 1), stateless_packets(million));
+    Balancer<BenchPort> balancer(stateless_services(), room_for(default_flows, 1), stateless_packets());
     auto samples = in_turns(balancer, plan);
     if (balancer.counters().flows_inserted.read() != 0) throw std::runtime_error("a flow was inserted");
     return samples;

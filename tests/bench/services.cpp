@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::uint32_t backends_per_service = 20;
 constexpr std::uint32_t stateless_count = 4096;
+constexpr std::uint16_t first_stateless_port = 4096;  // its last four bits choose the service
 constexpr std::uint32_t stateless_backends = 16;
 
 std::string in_brackets(const std::string& address, Family family) {
@@ -74,8 +75,8 @@ Traffic opening(const Kind& kind, std::uint32_t flows) {
 config::DesiredState stateless_services() {
     std::vector<config::Service> services;
     for (std::uint32_t i = 0; i < stateless_count; ++i) {
-        const std::uint32_t address = i / ports_per_address;
-        const std::uint32_t port = 53 + i % ports_per_address;
+        const std::uint32_t address = i / 16;
+        const std::uint32_t port = first_stateless_port + i % 16;
         std::vector<std::string> backends;
         for (std::uint32_t b = 0; b < stateless_backends; ++b) {
             backends.push_back(backend_address(Family::ipv4, b) + ":" + std::to_string(1024 + i));
@@ -89,9 +90,9 @@ config::DesiredState stateless_services() {
     return with(std::move(services));
 }
 
-Traffic stateless_packets(std::uint32_t flows) {
-    Traffic traffic = small_packets(packet_to(53, Family::ipv4, Protocol::udp), flows);
-    traffic.services = stateless_count;
+Traffic stateless_packets() {
+    Traffic traffic = small_packets(packet_to(first_stateless_port, Family::ipv4, Protocol::udp), 16 * client_hosts);
+    traffic.templates.front() = traffic.templates.front().to_many_services();
     return traffic;
 }
 

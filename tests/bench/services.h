@@ -24,7 +24,7 @@ Traffic opening(const Kind& kind, std::uint32_t flows);
 
 // 4,096 services on 256 addresses and 16 ports, 65,536 backends, UDP without flows.
 config::DesiredState stateless_services();
-Traffic stateless_packets(std::uint32_t flows);
+Traffic stateless_packets();
 
 // Ten services of 20 backends: 80 % TCP and 20 % UDP, IPv4 and IPv6 half and half.
 config::DesiredState mixed_services();

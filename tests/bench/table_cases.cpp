@@ -20,7 +20,7 @@ std::vector<Sample> maglev(std::uint32_t table_size, std::uint32_t runs) {
 
 // From the change of a backend in the desired state to the end of the worker's first burst with it.
 std::vector<Sample> publish() {
-    Balancer<BenchPort> balancer(stateless_services(), shm::state_shape(1, 1'048'576), stateless_packets(1'000'000));
+    Balancer<BenchPort> balancer(stateless_services(), shm::state_shape(1, 1'048'576), stateless_packets());
     auto& services = balancer.desired().services;
     std::size_t turn = 0;
     return milliseconds(61, [&] {

@@ -33,8 +33,8 @@ Template Template::of(const test::Packet& packet, std::uint32_t frame_length) {
     std::copy_n(frame.begin(), std::min(frame.size(), bytes), made.head.begin());
     made.length = frame_length;
     made.client = last_word(packet.source);
-    made.service = last_word(packet.destination);
-    made.port = packet.destination_port;
+    made.service = last_word(packet.destination) | std::uint64_t{Be16(packet.destination_port).raw} << 48;
+    made.ports = 0xffff;
     made.source_at = static_cast<std::uint16_t>(v4 ? l3 + offsetof(Ipv4Header, source) : l3 + 20);
     made.destination_at = static_cast<std::uint16_t>(v4 ? l3 + offsetof(Ipv4Header, destination) : l3 + 36);
     made.checksum_at = static_cast<std::uint16_t>(v4 ? l3 + offsetof(Ipv4Header, checksum) : made.destination_at + 4U);
@@ -43,6 +43,13 @@ Template Template::of(const test::Packet& packet, std::uint32_t frame_length) {
         header.checksum = 0;
         made.rest_sum = fold_sum(sum_bytes(&header, sizeof header));
     }
+    return made;
+}
+
+Template Template::to_many_services() const {
+    Template made = *this;
+    made.service_host = byte_swap(std::uint32_t{0xff});
+    made.ports |= std::uint32_t{Be16(0xf).raw} << 16;
     return made;
 }
 
