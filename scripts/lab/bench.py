@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from .bench_goals import judged
 from .bench_guard import record
 from .huge_pages import extra_huge_pages
+from .namespace import Namespace, cable
 
-PROGRAM = "tests/path_bench"
-RESULTS = Path("build/bench/results.json")
+PROGRAM, AF_XDP_PROGRAM = "tests/path_bench", "tests/xdp_bench"
+RESULTS, AF_XDP_RESULTS = Path("build/bench/results.json"), Path("build/bench/af_xdp.json")
 PAGES = 360  # of 2 MiB: the state region of ten million IPv6 flows, and frames
 UNITS = {"cycles_per_packet": "cycles", "ms": "ms", "bytes": "bytes"}
 EPILOG = "Exit codes: 0 every promise held, 1 one was broken, 2 usage, 3 it could not be measured."
@@ -29,6 +33,8 @@ def arguments() -> argparse.Namespace:
                         help="only cases whose name matches, for example 'nat4/*'; may be given again")
     parser.add_argument("--compare", type=Path, metavar="FILE", help="an older document: how many times as much is it now")
     parser.add_argument("--runs", type=int, metavar="N", help="of each case of packets; fewer are quicker, and vaguer")
+    parser.add_argument("--af-xdp", action="store_true", help=(
+        "the path over an AF_XDP port on veth instead, in a namespace made for it: root; the kernel is most of what it takes"))
     parser.add_argument("--record", action="store_true", help="measure what tests/bench/recorded.json holds anew")
     return parser.parse_args()
 
@@ -41,18 +47,34 @@ def fail(code: int, message: str, remedy: str, as_json: bool) -> NoReturn:
     sys.exit(code)
 
 
-def build(as_json: bool) -> None:
-    if subprocess.run(["scripts/build", PROGRAM], stdout=sys.stderr, check=False).returncode != 0:
+def build(program: str, as_json: bool) -> None:
+    if subprocess.run(["scripts/build", program], stdout=sys.stderr, check=False).returncode != 0:
         fail(3, "the build failed", "see what scripts/build said above", as_json)
 
 
-def measure(options: list[str], as_json: bool) -> dict:
-    with extra_huge_pages(PAGES):
-        run = subprocess.run([f"build/{PROGRAM}", *options], stdout=subprocess.PIPE, check=False)
+@contextmanager
+def cabled_namespace() -> Iterator[list[str]]:
+    """A namespace with the two ends of a cable, `lan` and `wire`; what to put before a command that is to run in it."""
+    namespace = Namespace(f"bench-{os.getpid()}")
+    try:
+        namespace.sysctl(net__ipv6__conf__all__disable_ipv6=1)  # nobody but us says anything on the cable
+        cable(namespace, "lan", namespace, "wire")
+        yield namespace.prefix
+    finally:
+        namespace.close()
+
+
+def measure(wanted: argparse.Namespace) -> dict:
+    options = [word for pattern in wanted.case for word in ("--case", pattern)]
+    options += ["--runs", str(wanted.runs)] if wanted.runs else []
+    program = AF_XDP_PROGRAM if wanted.af_xdp else PROGRAM
+    place = cabled_namespace() if wanted.af_xdp else nullcontext([])
+    with extra_huge_pages(PAGES), place as prefix:
+        run = subprocess.run([*prefix, f"build/{program}", *options], stdout=subprocess.PIPE, check=False)
     if run.returncode == 2:
-        fail(2, "no such case", f"build/{PROGRAM} --list names all", as_json)
+        fail(2, "no such case", f"build/{program} --list names all", wanted.json)
     if run.returncode != 0:
-        fail(3, "the benchmark could not measure", "see what it said above", as_json)
+        fail(3, "the benchmark could not measure", "see what it said above", wanted.json)
     return json.loads(run.stdout)
 
 
@@ -90,15 +112,16 @@ def print_table(document: dict, older: dict[str, float], out: TextIO) -> None:
 def main() -> None:
     wanted = arguments()
     older = older_values(wanted.compare, wanted.json)
-    build(wanted.json)
+    if wanted.af_xdp and os.geteuid() != 0:
+        fail(3, "network namespaces need root", "run it with sudo", wanted.json)
+    build(AF_XDP_PROGRAM if wanted.af_xdp else PROGRAM, wanted.json)
     if wanted.record:
         record()
         return
-    options = [word for pattern in wanted.case for word in ("--case", pattern)]
-    options += ["--runs", str(wanted.runs)] if wanted.runs else []
-    document = measure(options, wanted.json)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    document = measure(wanted)
+    results = AF_XDP_RESULTS if wanted.af_xdp else RESULTS
+    results.parent.mkdir(parents=True, exist_ok=True)
+    results.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     out = sys.stderr if wanted.json else sys.stdout
     print_table(document, older, out)
     verdicts = list(judged(document))

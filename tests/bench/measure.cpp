@@ -24,26 +24,12 @@ class Floor : public Loop {
   public:
     Floor() : port_(established({"nat", Family::ipv4}, 10'000)) {}
     void run(std::uint32_t bursts) noexcept override {
-        for (std::uint32_t i = 0; i < bursts; ++i) poll_once();
+        for (std::uint32_t i = 0; i < bursts; ++i) swap_addresses(port_, batch_);
     }
     std::uint64_t received() const noexcept override { return port_.received(); }
     std::uint64_t sent() const noexcept override { return port_.sent(); }
 
   private:
-    void poll_once() noexcept {
-        batch_.clear();
-        port_.receive(batch_);
-        std::array<dataplane::Lane*, dataplane::burst_size> lanes;
-        std::size_t count = 0;
-        batch_.for_each_staying([&](dataplane::Lane& lane) {
-            auto& ethernet = lane.header_at<EthernetHeader>(0);
-            const auto destination = std::exchange(ethernet.destination, ethernet.source);
-            ethernet.source = destination;
-            lanes[count++] = &lane;
-        });
-        port_.transmit({lanes.data(), count});
-    }
-
     BenchPort port_;
     dataplane::Batch batch_;
 };
@@ -73,22 +59,29 @@ long preemptions() noexcept {
     return usage.ru_nivcsw;
 }
 
-// Cycles per packet of a run that had the core for itself; on a machine that is too busy for that, of the last try.
+// Cycles per packet.
 double run(Loop& loop, std::uint32_t warm_up) {
-    std::uint64_t cycles = 0;
-    for (int attempt = 0; attempt < most_attempts; ++attempt) {
+    return undisturbed([&] {
         loop.run(warm_up);
-        const long before = preemptions();
-        cycles = measured_run(loop, bursts_per_run);
+        const std::uint64_t cycles = measured_run(loop, bursts_per_run);
         lose_nothing(loop);
-        if (preemptions() == before) break;
-    }
-    return static_cast<double>(cycles) / (bursts_per_run * dataplane::burst_size);
+        return static_cast<double>(cycles) / (bursts_per_run * dataplane::burst_size);
+    });
 }
 
 }  // namespace
 
 std::unique_ptr<Loop> make_floor() { return std::make_unique<Floor>(); }
+
+double undisturbed(const std::function<double()>& run) {
+    double result = 0;
+    for (int attempt = 0; attempt < most_attempts; ++attempt) {
+        const long before = preemptions();
+        result = run();
+        if (preemptions() == before) break;
+    }
+    return result;
+}
 
 void pass(Loop& loop, std::uint64_t packets) {
     loop.run(static_cast<std::uint32_t>((packets + dataplane::burst_size - 1) / dataplane::burst_size));

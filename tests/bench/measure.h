@@ -2,13 +2,18 @@
 // brings back into the caches what the other had pushed out.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "dataplane/ports/port.h"
+#include "src/net/headers.h"
 
 namespace shunt::bench {
 
@@ -46,10 +51,29 @@ struct Case {
     std::function<std::vector<Sample>(const Plan&)> measure;
 };
 
-// The path that only swaps link addresses, on the same loop and port.
+// One burst of the path that only swaps link addresses.
+template <dataplane::Port P>
+void swap_addresses(P& port, dataplane::Batch& batch) noexcept {
+    batch.clear();
+    port.receive(batch);
+    std::array<dataplane::Lane*, dataplane::burst_size> lanes;
+    std::size_t count = 0;
+    batch.for_each_staying([&](dataplane::Lane& lane) {
+        auto& ethernet = lane.header_at<EthernetHeader>(0);
+        const auto destination = std::exchange(ethernet.destination, ethernet.source);
+        ethernet.source = destination;
+        lanes[count++] = &lane;
+    });
+    port.transmit({lanes.data(), count});
+}
+
+// That path on the port of the cases.
 std::unique_ptr<Loop> make_floor();
 // Packets through a loop. Throws if one got lost.
 void pass(Loop& loop, std::uint64_t packets);
+// What `run` returns when the scheduler did not give the core to somebody else meanwhile; on a machine that is too busy
+// for that, what the last try returns.
+double undisturbed(const std::function<double()>& run);
 // Runs of the loop in turns with runs of the floor.
 std::vector<Sample> in_turns(Loop& loop, const Plan& plan);
 // Milliseconds of each of `runs` calls, of processor time: what others do on the machine meanwhile does not count.

@@ -66,11 +66,6 @@ std::vector<Sample> stateless(const Plan& plan) {
 }  // namespace
 
 void add_path_cases(std::vector<Case>& cases) {
-    constexpr std::array<std::pair<const char*, Kind>, 5> kinds{{{"nat4", {"nat", Family::ipv4}},
-                                                                 {"nat6", {"nat", Family::ipv6}},
-                                                                 {"ipip4", {"ipip", Family::ipv4}},
-                                                                 {"gue4", {"gue", Family::ipv4}},
-                                                                 {"direct4", {"direct", Family::ipv4}}}};
     cases.push_back({"floor", Unit::cycles_per_packet, [](const Plan& plan) { return in_turns(*make_floor(), plan); }});
     for (const auto& [name, kind] : kinds) {
         for (const auto& [text, flows] : flow_counts) {

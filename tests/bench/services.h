@@ -1,9 +1,11 @@
 // What the balancer of a benchmark is configured to do.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "src/config/desired_state.h"
 #include "tests/bench/traffic.h"
@@ -15,6 +17,12 @@ struct Kind {
     std::string_view mode;
     Family family{Family::ipv4};
 };
+
+inline constexpr std::array<std::pair<const char*, Kind>, 5> kinds{{{"nat4", {"nat", Family::ipv4}},
+                                                                    {"nat6", {"nat", Family::ipv6}},
+                                                                    {"ipip4", {"ipip", Family::ipv4}},
+                                                                    {"gue4", {"gue", Family::ipv4}},
+                                                                    {"direct4", {"direct", Family::ipv4}}}};
 
 // One service of 20 backends, and what its clients send.
 config::DesiredState one_service(const Kind& kind);
