@@ -10,12 +10,9 @@ struct FlowPolicy {
     const shm::Tables& tables;
     Tick now;
 
-    // The backend of an entry, if that incarnation still serves the listener's service and keeps its flows.
+    // Null: the entry is dead.
     const shm::BackendRecord* backend_of(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
-        const shm::BackendRecord& backend = tables.backend(entry.handle);
-        const bool holds = listener.in_use && backend.service == listener.service &&
-                           shm::keeps_flows(backend.status, listener.protocol) && !expired(entry, listener);
-        return holds ? &backend : nullptr;
+        return shm::backend_of(tables, entry, listener, now);
     }
 
     FlowClass classify(const FlowEntry& entry) const noexcept {
@@ -28,23 +25,6 @@ struct FlowPolicy {
 
   private:
     static constexpr std::uint32_t ticks_until_idle = to_ticks(Duration::seconds(1));
-
-    bool expired(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
-        return now.since(entry.seen) > timeout(entry.state, listener.timeouts);
-    }
-    static std::uint32_t timeout(FlowState state, const shm::FlowTimeouts& timeouts) noexcept {
-        switch (state) {
-            case FlowState::embryonic:
-                return timeouts.tcp_syn;
-            case FlowState::established:
-                return timeouts.tcp_established;
-            case FlowState::closing:
-                return timeouts.tcp_fin;
-            case FlowState::datagram:
-                return timeouts.udp;
-        }
-        return 0;
-    }
 };
 
 // The state an entry is in after this packet. A client's packet other than SYN establishes; FIN or RST of either side

@@ -8,6 +8,7 @@
 
 #include <span>
 
+#include "dataplane/forget_list.h"
 #include "dataplane/path/batch.h"
 #include "dataplane/path/flow_policy.h"
 #include "dataplane/tables/flow_table.h"
@@ -34,6 +35,7 @@ struct FlowContext {
     const shm::Tables& tables;
     FlowTable& own;
     std::span<const FlowTable> others;  // of the other workers; later also the predecessor's
+    const ForgetList& killed;           // flows that are not to be copied from there
     FlowPolicy policy;
     LookAsideBudget& budget;
     shm::WorkerBlock& counters;
@@ -121,7 +123,8 @@ struct LookUpFlow {
         if (!context.budget.take(lane.direction)) return over_budget(lane);
         context.counters.look_asides.add(1);
         for (const FlowTable& other : context.others) {
-            if (const auto found = context.find(other, lane)) {
+            const auto found = context.find(other, lane);
+            if (found && !context.killed.contains(lane.peer(), lane.peer_port(), found->entry.listener)) {
                 context.adopt(lane, found->entry);
                 if (lane.is_quote()) return Verdict::keep();
                 context.remember(lane, next_state(lane, found->entry.state));

@@ -19,26 +19,14 @@
 
 #include "src/base/prefetch.h"
 #include "src/base/time.h"
+#include "src/shm/flow.h"
 #include "src/shm/layout.h"
 
 namespace shunt::dataplane {
 
-enum class FlowState : std::uint8_t { embryonic = 0, established, closing, datagram };
-
-struct FlowKey {
-    IpAddress peer;
-    Be16 peer_port;
-    ListenerIndex listener;
-    Be16 service_port;  // 0 unless the listener serves a range of ports: then the entry is wide
-};
-
-struct FlowEntry {
-    ListenerIndex listener;
-    Be16 service_port;
-    shm::Handle handle;
-    FlowState state{};
-    Tick seen;
-};
+using shm::FlowEntry;
+using shm::FlowKey;
+using shm::FlowState;
 
 // How much an entry matters when a bucket is full; the worst goes first, and an active one never.
 enum class FlowClass : std::uint8_t { dead, embryonic, closing, idle, active };
