@@ -30,6 +30,10 @@ struct FlowPolicy {
 // The state an entry is in after this packet. A client's packet other than SYN establishes; FIN or RST of either side
 // closes, and only a new SYN opens again.
 inline FlowState next_state(const Lane& lane, FlowState before) noexcept {
+    if (lane.is_in_midstream()) [[likely]] {
+        const bool established = before == FlowState::embryonic && lane.direction == Direction::to_backend;
+        return established ? FlowState::established : before;
+    }
     if (!lane.is_tcp()) return FlowState::datagram;
     if (lane.is_opening() && lane.direction == Direction::to_backend) return FlowState::embryonic;
     if (lane.is_closing() || before == FlowState::closing) return FlowState::closing;

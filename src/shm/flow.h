@@ -13,9 +13,6 @@
 
 namespace shunt::shm {
 
-enum class FlowState : std::uint8_t { embryonic = 0, established, closing, datagram };
-constexpr std::size_t flow_states = 4;
-
 struct FlowKey {
     IpAddress peer;
     Be16 peer_port;
@@ -42,30 +39,15 @@ enum class FlowUnitKind : std::uint8_t { empty = 0, narrow, wide_first, wide_sec
 // The entry that begins in a unit (0 to 3); nothing if none does, or if it is being written: as good as not there yet.
 std::optional<StoredFlow> read_flow(const FlowBucket& bucket, std::uint8_t unit) noexcept;
 
-// The two buckets of a table of `size` in which a flow may lie, by hash_peer() of its peer under the region's seed.
-// Never the same twice, unless there is only one.
-struct FlowBuckets {
-    std::uint32_t first, second;
-};
-constexpr FlowBuckets buckets_of(std::uint64_t hash, std::uint64_t size) noexcept {
-    const auto first = static_cast<std::uint32_t>(scale_hash(hash, size));
-    const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
-    const std::uint64_t second = first + step;
-    return {first, static_cast<std::uint32_t>(second >= size ? second - size : second)};
+// The two buckets of a table of `size` in which a flow may lie, by hash_peer() of its peer under the region's seed. The
+// second is never the first again, unless there is only one.
+constexpr std::uint32_t first_bucket(std::uint64_t hash, std::uint64_t size) noexcept {
+    return static_cast<std::uint32_t>(scale_hash(hash, size));
 }
-
-constexpr std::uint32_t timeout_of(FlowState state, const FlowTimeouts& timeouts) noexcept {
-    switch (state) {
-        case FlowState::embryonic:
-            return timeouts.tcp_syn;
-        case FlowState::established:
-            return timeouts.tcp_established;
-        case FlowState::closing:
-            return timeouts.tcp_fin;
-        case FlowState::datagram:
-            return timeouts.udp;
-    }
-    return 0;
+constexpr std::uint32_t second_bucket(std::uint64_t hash, std::uint64_t size) noexcept {
+    const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
+    const std::uint64_t bucket = first_bucket(hash, size) + step;
+    return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
 }
 
 // The backend of an entry, if it still holds: its time is not over, and that incarnation of the backend still serves
@@ -73,9 +55,10 @@ constexpr std::uint32_t timeout_of(FlowState state, const FlowTimeouts& timeouts
 inline const BackendRecord* backend_of(const Tables& tables, const FlowEntry& entry, const ListenerRecord& listener,
                                        Tick now) noexcept {
     const BackendRecord& backend = tables.backend(entry.handle);
-    const bool holds = listener.in_use && backend.service == listener.service &&
-                       keeps_flows(backend.status, listener.protocol) &&
-                       now.since(entry.seen) <= timeout_of(entry.state, listener.timeouts);
+    // One branch: nearly always all of it holds.
+    const bool holds = (listener.in_use != 0) & (backend.service == listener.service) &
+                       keeps_flows(backend.status, listener.protocol) &
+                       (now.since(entry.seen) <= listener.timeouts[entry.state]);
     return holds ? &backend : nullptr;
 }
 

@@ -37,8 +37,7 @@ class Merge {
 };
 
 std::optional<FlowEntry> find(std::span<const FlowBucket> table, std::uint64_t hash, const FlowKey& key) noexcept {
-    const FlowBuckets at = buckets_of(hash, table.size());
-    for (const std::uint32_t bucket : {at.first, at.second}) {
+    for (const std::uint32_t bucket : {first_bucket(hash, table.size()), second_bucket(hash, table.size())}) {
         for (std::uint8_t unit = 0; unit < 4; ++unit) {
             const auto stored = read_flow(table[bucket], unit);
             if (stored && stored->key == key) return stored->entry;

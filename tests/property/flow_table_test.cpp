@@ -20,10 +20,9 @@ namespace shunt::dataplane {
 namespace {
 
 constexpr HashSeed seed{{21, 22, 23, 24}};
-constexpr shm::FlowTimeouts timeouts{.tcp_established = to_ticks(Duration::seconds(600)),
-                                     .tcp_syn = to_ticks(Duration::seconds(10)),
-                                     .tcp_fin = to_ticks(Duration::seconds(30)),
-                                     .udp = to_ticks(Duration::seconds(60))};
+constexpr shm::FlowTimeouts timeouts{{to_ticks(Duration::seconds(10)), to_ticks(Duration::seconds(600)),
+                                      to_ticks(Duration::seconds(30)), to_ticks(Duration::seconds(60))}};
+constexpr std::uint32_t established_timeout = timeouts[FlowState::established];
 constexpr std::uint32_t ticks_until_idle = to_ticks(Duration::seconds(1));
 
 // With SHUNT_FULL=1 in the environment ten times as much.
@@ -60,7 +59,7 @@ class Checked {
 
     FlowClass classify(const FlowEntry& entry) const {
         const std::uint32_t age = now_.since(entry.seen);
-        if (age > shm::timeout_of(entry.state, timeouts)) return FlowClass::dead;
+        if (age > timeouts[entry.state]) return FlowClass::dead;
         if (entry.state == FlowState::embryonic) return FlowClass::embryonic;
         if (entry.state == FlowState::closing) return FlowClass::closing;
         return age >= ticks_until_idle ? FlowClass::idle : FlowClass::active;
@@ -103,7 +102,7 @@ class Checked {
         EXPECT_TRUE(same(found->entry, known->second));
         known->second.state = state;
         known->second.seen = now_;
-        table_.touch(found->position, known->second);
+        table_.touch(found->position, state, now_);
         return true;
     }
     void erase(const FlowKey& key) {
@@ -141,6 +140,9 @@ class Checked {
         std::uint32_t age;
     };
 
+    std::array<std::uint32_t, 2> buckets_of(const FlowKey& key) const {
+        return {shm::first_bucket(hash_of(key), memory_.size()), shm::second_bucket(hash_of(key), memory_.size())};
+    }
     static bool is_wide(const FlowKey& key) { return !key.peer.is_v4() || key.service_port != Be16{}; }
     static bool same(const FlowEntry& a, const FlowEntry& b) {
         return a.listener == b.listener && a.service_port == b.service_port && a.handle == b.handle &&
@@ -153,8 +155,8 @@ class Checked {
     }
     std::vector<Unit> in_reach(const FlowKey& key) const {
         std::vector<Unit> units;
-        const shm::FlowBuckets at = shm::buckets_of(hash_of(key), memory_.size());
-        for (const std::uint32_t bucket : {at.first, at.second}) {
+        const auto at = buckets_of(key);
+        for (const std::uint32_t bucket : at) {
             for (std::uint8_t unit = 0; unit < 4; ++unit) {
                 const auto stored = shm::read_flow(memory_[bucket], unit);
                 if (!stored) continue;
@@ -162,7 +164,7 @@ class Checked {
                 units.push_back(
                     {stored->key, bucket, unit, width, classify(stored->entry), now_.since(stored->entry.seen)});
             }
-            if (at.first == at.second) break;
+            if (at[0] == at[1]) break;
         }
         return units;
     }
@@ -197,8 +199,7 @@ class Checked {
     void expect_full_of_active(const FlowKey& key, const std::vector<Unit>& before) const {
         const std::uint8_t width = is_wide(key) ? 2 : 1;
         std::size_t places = 0;
-        for (const shm::FlowBuckets at = shm::buckets_of(hash_of(key), memory_.size());
-             const std::uint32_t bucket : {at.first, at.second}) {
+        for (const std::uint32_t bucket : buckets_of(key)) {
             for (std::uint8_t unit = 0; unit < 4; unit = static_cast<std::uint8_t>(unit + width)) {
                 const bool active = std::ranges::any_of(before, [&](const Unit& u) {
                     return u.bucket == bucket && u.value == FlowClass::active && u.first < unit + width &&
@@ -286,7 +287,7 @@ TEST(FlowTableProperty, SoManyLiveFlowsAsPromisedInTheMemoryPromised) {
     FlowTable table(memory);
     Tick now{1000};
     const auto classify = [&](const FlowEntry& entry) {
-        return now.since(entry.seen) > timeouts.tcp_established ? FlowClass::dead : FlowClass::active;
+        return now.since(entry.seen) > established_timeout ? FlowClass::dead : FlowClass::active;
     };
     const auto key = [](std::uint32_t n) {
         return FlowKey{v4_peer(n), Be16(static_cast<std::uint16_t>(n)), ListenerIndex(7), Be16{}};
@@ -314,7 +315,7 @@ TEST(FlowTableProperty, SoManyLiveFlowsAsPromisedInTheMemoryPromised) {
     const std::uint32_t first = insert_all(0);
     EXPECT_GE(first, flows - flows / 10'000);
     EXPECT_EQ(found(0), first);
-    now = {now.value + timeouts.tcp_established};  // the last moment of the first set
+    now = {now.value + established_timeout};  // the last moment of the first set
     const std::uint32_t second = insert_all(flows);
     EXPECT_GE(first + second, 2 * flows - flows / 5);  // full to the brim: every unit may be used, not every one is
     EXPECT_EQ(found(0) + found(flows), first + second);
@@ -322,7 +323,7 @@ TEST(FlowTableProperty, SoManyLiveFlowsAsPromisedInTheMemoryPromised) {
     std::uint64_t live = 0;
     table.for_each([&](const IpAddress&, Be16, const FlowEntry& entry) { live += classify(entry) != FlowClass::dead; });
     EXPECT_EQ(live, second);
-    now = {now.value + timeouts.tcp_established};
+    now = {now.value + established_timeout};
     const std::uint32_t third = insert_all(2 * flows);  // among the dead
     EXPECT_GE(third, flows - flows / 100);
     EXPECT_EQ(found(2 * flows), third);
