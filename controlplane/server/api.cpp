@@ -13,6 +13,7 @@
 #include "src/api/flow_filter.h"
 #include "src/api/live.h"
 #include "src/config/json.h"
+#include "src/config/machine.h"
 #include "src/config/toml.h"
 #include "src/config/validate.h"
 #include "src/config/values.h"
@@ -464,7 +465,7 @@ std::optional<ReadConfig> read_config(Call& call) {
     config::Positions positions;
     auto state = toml ? config::parse_toml(text, json->value("file", "request"), &positions)
                       : config::from_json((*json)["config"]);
-    auto findings = state ? config::examine(*state, positions) : config::Findings{.errors = {state.error()}};
+    auto findings = state ? config::examine_here(*state, positions) : config::Findings{.errors = {state.error()}};
     if (findings.errors.empty()) {
         return ReadConfig{{std::move(*state), Origin::api, toml ? std::optional(text_hash(text)) : std::nullopt},
                           std::move(findings.warnings)};
