@@ -1,5 +1,9 @@
 #include "src/shm/flow_scan.h"
 
+#include <algorithm>
+
+#include "src/base/prefetch.h"
+
 namespace shunt::shm {
 namespace {
 
@@ -74,20 +78,37 @@ bool matches(const FlowFilter& filter, const Flow& flow) noexcept {
            (filter.workers == 0 || (filter.workers & flow.workers) != 0);
 }
 
-bool FlowScan::may_match(const StoredFlow& stored, const Tables& tables) const noexcept {
-    return key_matches(filter_, stored.key, tables.listeners[stored.key.listener.value]);
+std::size_t FlowScan::gather(const StateReader& state, const Tables& tables,
+                             std::span<Candidate, 4 * group> found) noexcept {
+    const auto table = state.flows(worker_);
+    std::size_t count = 0;
+    for (const std::uint64_t end = std::min<std::uint64_t>(bucket_ + group, table.size()); bucket_ < end; ++bucket_) {
+        for (std::uint8_t unit = 0; unit < 4; ++unit) {
+            const auto stored = read_flow(table[bucket_], unit);
+            if (!stored || !key_matches(filter_, stored->key, tables.listeners[stored->key.listener.value])) continue;
+            const std::uint64_t hash = hash_peer(state.header().flow_seed, stored->key.peer, stored->key.peer_port);
+            found[count++] = {*stored, hash};
+            for (std::uint16_t other = 0; other < state.shape().workers; ++other) {
+                if (other == worker_.value) continue;
+                const auto theirs = state.flows(WorkerIndex(other));
+                prefetch(&theirs[first_bucket(hash, theirs.size())]);
+                prefetch(&theirs[second_bucket(hash, theirs.size())]);
+            }
+        }
+    }
+    return count;
 }
 
 std::optional<Flow> FlowScan::whole(const StateReader& state, const Tables& tables, Tick now,
-                                    const StoredFlow& stored) const noexcept {
-    const ListenerRecord& listener = tables.listeners[stored.key.listener.value];
-    Merge merge(tables, listener, now);
+                                    const Candidate& candidate) const noexcept {
+    const StoredFlow& stored = candidate.stored;
+    Merge merge(tables, tables.listeners[stored.key.listener.value], now);
     merge.add(stored.entry, worker_.value);
     if (merge.flow().workers == 0) return std::nullopt;
-    const std::uint64_t hash = hash_peer(state.header().flow_seed, stored.key.peer, stored.key.peer_port);
     for (std::uint16_t other = 0; other < state.shape().workers; ++other) {
         if (other == worker_.value) continue;
-        if (const auto copy = find(state.flows(WorkerIndex(other)), hash, stored.key)) merge.add(*copy, other);
+        const auto copy = find(state.flows(WorkerIndex(other)), candidate.hash, stored.key);
+        if (copy) merge.add(*copy, other);
     }
     Flow flow = merge.flow();
     flow.key = stored.key;

@@ -3,9 +3,12 @@
 // that whoever has other work can bound how long it is away. It only reads.
 #pragma once
 
+#include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "src/shm/flow.h"
 #include "src/shm/layout.h"
@@ -40,27 +43,35 @@ class FlowScan {
     // off).
     template <class F>
     bool step(const StateReader& state, const Tables& tables, Tick now, std::uint32_t lines, F&& f) {
-        const auto table = state.flows(worker_);
-        for (std::uint32_t read = 0; read < lines && bucket_ < table.size(); ++read, ++bucket_) {
-            for (std::uint8_t unit = 0; unit < 4; ++unit) {
-                const auto stored = read_flow(table[bucket_], unit);
-                if (!stored || !may_match(*stored, tables)) continue;
-                read += 2 * (state.shape().workers - 1);
-                const auto flow = whole(state, tables, now, *stored);
+        const std::uint64_t buckets = state.shape().buckets_per_worker;
+        std::array<Candidate, 4 * group> found;
+        for (std::uint32_t read = 0; read < lines && bucket_ < buckets;) {
+            const std::size_t count = gather(state, tables, found);
+            read += static_cast<std::uint32_t>(group + count * 2 * (state.shape().workers - 1));
+            for (const Candidate& candidate : std::span(found).first(count)) {
+                const auto flow = whole(state, tables, now, candidate);
                 if (flow && matches(filter_, *flow)) f(*flow);
             }
         }
-        if (bucket_ < table.size()) return false;
+        if (bucket_ < buckets) return false;
         bucket_ = 0;
         return ++worker_.value == state.shape().workers;
     }
 
   private:
-    // Is it worth asking the other workers? By what all copies agree about.
-    bool may_match(const StoredFlow& stored, const Tables& tables) const noexcept;
+    static constexpr std::size_t group =
+        8;  // buckets looked at before others are asked, so that memory answers at once
+
+    struct Candidate {
+        StoredFlow stored;
+        std::uint64_t hash{};  // of its peer
+    };
+    // From the next few buckets, what may match by what all copies agree about; and where the others would have it is
+    // being fetched. Returns how many.
+    std::size_t gather(const StateReader& state, const Tables& tables, std::span<Candidate, 4 * group> found) noexcept;
     // With what the others know of it; nothing if this copy is dead.
     std::optional<Flow> whole(const StateReader& state, const Tables& tables, Tick now,
-                              const StoredFlow& stored) const noexcept;
+                              const Candidate& candidate) const noexcept;
 
     FlowFilter filter_;
     WorkerIndex worker_;
