@@ -41,7 +41,13 @@ struct HashOfKey {
     }
 };
 
-IpAddress v4_peer(std::uint32_t n) { return IpAddress::v4(Be32(0xc6120000U ^ n)); }  // any address will do
+// All of 198.18.0.0/15, again and again.
+constexpr std::uint32_t v4_peers = 1U << 17;
+IpAddress v4_peer(std::uint32_t n) { return IpAddress::v4(Be32(0xc6120000U + n % v4_peers)); }
+// The n-th of many flows to one listener.
+FlowKey v4_flow(std::uint32_t n) {
+    return {v4_peer(n), Be16(static_cast<std::uint16_t>(1024 + n / v4_peers)), ListenerIndex(7), Be16{}};
+}
 IpAddress v6_peer(std::uint32_t n) {
     return IpAddress::v6({0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, static_cast<std::uint8_t>(n >> 24), 0, 0, 0, 0,
                           static_cast<std::uint8_t>(n >> 16), static_cast<std::uint8_t>(n >> 8),
@@ -264,8 +270,7 @@ TEST(FlowTableProperty, TenTimesMoreFlowsThanThereIsRoomFor) {
     Random random(2);
     std::uint64_t tried = 0;
     for (std::uint32_t n = 0; n < 10 * room; ++n, ++tried) {
-        table.insert({v4_peer(n), Be16(1000), ListenerIndex(1), Be16{}}, n + 1,
-                     random.below(4) == 0 ? FlowState::embryonic : FlowState::established);
+        table.insert(v4_flow(n), n + 1, random.below(4) == 0 ? FlowState::embryonic : FlowState::established);
         if (n % (room / 3) == 0) table.pass(1);  // within a second there are more than fit
         if (testing::Test::HasFatalFailure()) FAIL() << "at flow " << n;
     }
@@ -289,13 +294,10 @@ TEST(FlowTableProperty, SoManyLiveFlowsAsPromisedInTheMemoryPromised) {
     const auto classify = [&](const FlowEntry& entry) {
         return now.since(entry.seen) > established_timeout ? FlowClass::dead : FlowClass::active;
     };
-    const auto key = [](std::uint32_t n) {
-        return FlowKey{v4_peer(n), Be16(static_cast<std::uint16_t>(n)), ListenerIndex(7), Be16{}};
-    };
     const auto insert_all = [&](std::uint32_t from) {
         std::uint32_t fresh = 0;
         for (std::uint32_t n = from; n < from + flows; ++n) {
-            const FlowKey k = key(n);
+            const FlowKey k = v4_flow(n);
             const FlowEntry entry{k.listener, Be16{}, shm::Handle{n}, FlowState::established, now};
             fresh += table.insert(hash_of(k), k, entry, classify) == FlowTable::Inserted::fresh;
         }
@@ -304,7 +306,7 @@ TEST(FlowTableProperty, SoManyLiveFlowsAsPromisedInTheMemoryPromised) {
     const auto found = [&](std::uint32_t from) {
         std::uint32_t right = 0;
         for (std::uint32_t n = from; n < from + flows; ++n) {
-            const FlowKey k = key(n);
+            const FlowKey k = v4_flow(n);
             const auto one = table.find(hash_of(k), k.peer, k.peer_port,
                                         [&](const FlowEntry& e) { return e.listener == k.listener; });
             right += one && one->entry.handle.value == n;
