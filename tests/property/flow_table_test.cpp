@@ -19,7 +19,8 @@
 namespace shunt::dataplane {
 namespace {
 
-constexpr HashSeed seed{{21, 22, 23, 24}};
+// As random as a region's: the products of small numbers are no hash.
+constexpr HashSeed seed{{0x8f1d3b6c92a4e05bULL, 0x37c9e1520b8df6a4ULL, 0xd46a0c7f31e98b25ULL, 0x5b02f8e6a7391cd3ULL}};
 constexpr shm::FlowTimeouts timeouts{{to_ticks(Duration::seconds(10)), to_ticks(Duration::seconds(600)),
                                       to_ticks(Duration::seconds(30)), to_ticks(Duration::seconds(60))}};
 constexpr std::uint32_t established_timeout = timeouts[FlowState::established];
