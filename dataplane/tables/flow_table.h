@@ -108,7 +108,7 @@ class FlowTable {
     void for_each(Visit&& visit) const noexcept;
 
   private:
-    enum class Kind : std::uint8_t { empty = 0, narrow, wide_first, wide_second };
+    using Kind = shm::FlowUnitKind;
 
     // A place that could take an entry of `width` units.
     struct Place {
