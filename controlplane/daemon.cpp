@@ -20,6 +20,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <memory>
 #include <random>
 #include <utility>
@@ -175,7 +176,8 @@ class Daemon {
                 std::random_device{}(), now()),
           prober_(io_, core_.wanted().desired.node.source),
           api_(
-              core_, events_, [this] { return documents(); }, geteuid()),
+              core_, events_, [this] { return documents(); }, geteuid(),
+              [this](std::function<void()> work) { asio::post(io_, std::move(work)); }),
           file_(options.config_file),
           state_file_(options.run_directory + "/shm/state") {}
 

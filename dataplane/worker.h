@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "dataplane/forget_list.h"
 #include "dataplane/hand_over.h"
 #include "dataplane/news.h"
 #include "dataplane/path/answer.h"
@@ -45,6 +46,8 @@ class Worker {
 
     // What the main thread hears from this worker, at any time.
     News& news() noexcept { return news_; }
+    // Where the main thread says which flows it is to forget.
+    ForgetList& forget_list() noexcept { return forget_list_; }
 
     // Only from the thread that polls, or when none does. How many fragments wait here.
     std::uint32_t waiting() const noexcept { return fragments_.waiting(); }
@@ -52,6 +55,7 @@ class Worker {
     void wind_up() noexcept;
 
   private:
+    [[gnu::noinline]] void forget(std::span<const FlowKey> flows) noexcept;
     std::uint64_t process(Instant now, const shm::Tables& tables) noexcept;
     void serve(PortIndex in, Instant now, const shm::Tables& tables) noexcept;
     void receive_fragments(Instant now) noexcept;
@@ -89,6 +93,7 @@ class Worker {
     AnswerLimit too_big_answers_;
     AnswerLimit time_answers_;
     News news_;
+    ForgetList forget_list_;
     shm::GenerationReader generations_;
     std::uint64_t turn_{};
     Batch batch_;
@@ -122,6 +127,7 @@ template <Port P, Clock C>
 std::uint32_t Worker<P, C>::poll_once() noexcept {
     const Instant now = clock_.now();
     const shm::Tables& tables = generations_.acquire();
+    forget_list_.carry_out([this](std::span<const FlowKey> flows) { forget(flows); });
     std::size_t packets = 0;
     for (std::uint8_t i = 0; i < ports_.size(); ++i) {
         serve(PortIndex(i), now, tables);
@@ -164,11 +170,24 @@ void Worker<P, C>::wind_up() noexcept {
 }
 
 template <Port P, Clock C>
+void Worker<P, C>::forget(std::span<const FlowKey> flows) noexcept {
+    const HashSeed& seed = state_.header().flow_seed;
+    for (const FlowKey& flow : flows) flows_.prefetch(flows_.first_bucket(hash_peer(seed, flow.peer, flow.peer_port)));
+    for (const FlowKey& flow : flows) {
+        const auto is_it = [&](const FlowEntry& entry) {
+            return entry.listener == flow.listener && entry.service_port == flow.service_port;
+        };
+        const std::uint64_t hash = hash_peer(seed, flow.peer, flow.peer_port);
+        if (const auto found = flows_.find(hash, flow.peer, flow.peer_port, is_it)) flows_.erase(found->position);
+    }
+}
+
+template <Port P, Clock C>
 std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
     LookAsideBudget budget;
-    FlowContext context{tables, flows_, others_, {tables, tick}, budget, block_};
+    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, budget, block_};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, seed, news_};

@@ -5,6 +5,7 @@
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
 #include "src/config/file.h"
+#include "src/config/machine.h"
 #include "src/config/validate.h"
 
 namespace shunt::cli {
@@ -25,7 +26,7 @@ int check_file(const Arguments& arguments, const Session& session) {
     auto state = config::load_file(arguments.get("FILE"), &positions);
     if (!state) return fail(session, state.error());
     config::fix_table_sizes(*state);
-    const auto findings = config::examine(*state, positions);
+    const auto findings = config::examine_here(*state, positions);
     if (!findings.errors.empty()) {
         const int code = fail(session, findings.errors.front());
         for (const Error& error : std::span(findings.errors).subspan(1)) session.err << error.text() << "\n";

@@ -109,8 +109,9 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
         tick = Tick::at(MonotonicClock{}.now() - Duration{state.header().downtime_nanoseconds});
     }
     const auto counters = std::make_unique<shm::WorkerBlock>();
+    const auto killed = std::make_unique<ForgetList>();  // none
     LookAsideBudget budget;
-    FlowContext context{tables, own, flows, {tables, tick}, budget, *counters};
+    FlowContext context{tables, own, flows, *killed, {tables, tick}, budget, *counters};
 
     Answer answer;
     answer.lane.tuple = tuple;

@@ -83,6 +83,9 @@ void bind(CLI::App& command, Bound& bound, const Parameter& parameter) {
         case Parameter::Kind::many:
             command.add_option(parameter.name, values, parameter.help)->required();
             break;
+        case Parameter::Kind::words:
+            command.add_option(parameter.name, values, parameter.help);
+            break;
     }
 }
 

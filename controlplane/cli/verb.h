@@ -42,7 +42,7 @@ struct Session {
 };
 
 struct Parameter {
-    enum class Kind : std::uint8_t { required, optional, many, option, flag };
+    enum class Kind : std::uint8_t { required, optional, many, words, option, flag };  // words: many, or none
 
     std::string name;  // "SERVICE", or "--weight"
     Kind kind{};
@@ -86,6 +86,7 @@ std::vector<Verb> config_verbs();
 std::vector<Verb> explain_verbs();
 std::vector<Verb> replay_verbs();
 std::vector<Verb> table_verbs();
+std::vector<Verb> flow_verbs();
 
 // Prints an error as CONTRACTS.md says: a document on stdout with --json, the sentence on stderr always.
 int fail(const Session& session, const Error& error, int code = exit_refused);

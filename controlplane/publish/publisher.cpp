@@ -172,4 +172,14 @@ Progress Publisher::progress() {
     return progress;
 }
 
+Result<std::uint64_t> Publisher::ask_to_kill(const shm::FlowFilter& filter) {
+    if (auto understood = watch_.refresh(); !understood) return understood.error();
+    return controlplane::ask_to_kill(header(), watch_.serving(), filter);
+}
+
+std::optional<RequestEnd> Publisher::end_of(std::uint64_t request) {
+    if (!watch_.refresh()) return RequestEnd{};
+    return controlplane::end_of(request, watch_.serving());
+}
+
 }  // namespace shunt::controlplane

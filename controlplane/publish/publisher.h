@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "controlplane/publish/block_writer.h"
 #include "controlplane/publish/free_space.h"
 #include "controlplane/publish/generation_writer.h"
+#include "controlplane/publish/requests.h"
 #include "controlplane/publish/state_watch.h"
 #include "src/base/result.h"
 #include "src/shm/layout.h"
@@ -63,6 +65,10 @@ class Publisher {
     Result<Generation> publish(const Image& image);
 
     Progress progress();
+
+    // What is asked of the data plane that runs: see requests.h.
+    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter);
+    std::optional<RequestEnd> end_of(std::uint64_t request);
 
   private:
     Publisher() = default;

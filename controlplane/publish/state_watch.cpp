@@ -124,12 +124,20 @@ TablesInUse StateWatch::tables_in_use() const noexcept {
             region.locked_by_other()};
 }
 
+const std::byte* StateWatch::served() const noexcept {
+    if (followed_ != nullptr) return followed_;
+    const bool held = !regions_.empty() && regions_.back().region.locked_by_other();
+    return held ? regions_.back().region.data() : nullptr;
+}
+
+const shm::StateHeader* StateWatch::serving() const noexcept {
+    const std::byte* region = served();
+    return region == nullptr ? nullptr : &shm::StateReader(region).header();
+}
+
 Progress StateWatch::progress() const {
     Progress progress;
-    const std::byte* region = followed_;
-    if (region == nullptr && !regions_.empty() && regions_.back().region.locked_by_other()) {
-        region = regions_.back().region.data();
-    }
+    const std::byte* region = served();
     if (region == nullptr) return progress;
     const shm::StateReader state(region);
     const shm::StateHeader& header = state.header();

@@ -56,6 +56,8 @@ class StateWatch {
     Status refresh();
 
     Progress progress() const;
+    // Of the data plane that runs; null if none does.
+    const shm::StateHeader* serving() const noexcept;
     // Somebody is between announcing itself and accepting.
     bool attaching() const noexcept;
     // Somebody may still use this generation or an older one.
@@ -72,6 +74,7 @@ class StateWatch {
 
     template <class F>
     bool any_held(F&& f) const;
+    const std::byte* served() const noexcept;
 
     std::string path_{};
     std::vector<Watched> regions_{};  // the present one last

@@ -8,9 +8,12 @@
 #include <string_view>
 #include <vector>
 
+#include "controlplane/server/flows.h"
 #include "src/api/error.h"
+#include "src/api/flow_filter.h"
 #include "src/api/live.h"
 #include "src/config/json.h"
+#include "src/config/machine.h"
 #include "src/config/toml.h"
 #include "src/config/validate.h"
 #include "src/config/values.h"
@@ -38,6 +41,8 @@ std::string_view title_of(unsigned status) {
             return "Unprocessable Content";
         case 431:
             return "Request Header Fields Too Large";
+        case 503:
+            return "Service Unavailable";
         case 507:
             return "Insufficient Storage";
         default:
@@ -53,6 +58,20 @@ HttpResponse problem(unsigned status, const Error& error) {
                     {"pointer", error.pointer.empty() ? Json(nullptr) : Json(error.pointer)},
                     {"error", api::to_json(error)}};
     return {.status = status, .body = dump(json), .content_type = "application/problem+json"};
+}
+
+unsigned status_of(Rejection::Why why) {
+    switch (why) {
+        case Rejection::Why::refused:
+            return 422;
+        case Rejection::Why::stale:
+            return 412;
+        case Rejection::Why::storage:
+            return 507;
+        case Rejection::Why::unavailable:
+            return 503;
+    }
+    return 500;
 }
 
 // A number of the query, digits only.
@@ -78,15 +97,17 @@ std::string within(std::string_view place, std::string_view pointer) {
 // One request on its way: what its path names, and how to answer it.
 struct Call {
     Core& core;
+    FlowScans& scans;
     Documents documents;
     const HttpRequest& request;
     const HttpReply& reply;
     std::vector<std::string> names{};  // what the pattern's stars stand for
     WriteOptions options{};
 
-    void answer(const Json& json) const {
+    static void answer(const Core& core, const HttpReply& reply, const Json& json) {
         reply({.body = dump(json), .etag = "\"" + std::to_string(core.wanted().revision) + "\""});
     }
+    void answer(const Json& json) const { answer(core, reply, json); }
     void refuse(unsigned status, const Error& error) const { reply(problem(status, error)); }
 
     // With `If-None-Match: *` a PUT only creates. False, and the request answered, if there is one already.
@@ -131,12 +152,19 @@ struct Call {
         return std::move(*json);
     }
 
+    // With the answer, when it comes; the call is over then.
+    auto later() const {
+        return [reply = reply, &core = core](const Result<Json>& json) {
+            if (!json) return reply(problem(503, json.error()));
+            Call::answer(core, reply, *json);
+        };
+    }
+
     // `body_at`: where in the whole document the body stands, as a pattern of a JSON pointer.
     void submit(const Request& wanted, std::string_view body_at = {}) const {
         const auto answered = [reply = reply, body_at](Answer outcome) {
             if (const auto* rejection = std::get_if<Rejection>(&outcome)) {
-                using Why = Rejection::Why;
-                const unsigned status = rejection->why == Why::stale ? 412 : rejection->why == Why::storage ? 507 : 422;
+                const unsigned status = status_of(rejection->why);
                 Error error = rejection->error;
                 error.pointer = within(body_at, error.pointer);
                 return reply(problem(status, error));
@@ -190,6 +218,68 @@ void get_events(Call& call) {
         return call.refuse(400, {.message = "\"" + since->second + "\" is no id of an event",
                                  .remedy = "ids are numbers from 1; 0 asks for all there are"});
     call.answer(call.documents.events(*id));
+}
+
+// ------------------------------------------------------------------------------------------------ flows
+
+// Nothing if it cannot be understood, and the request was answered.
+std::optional<FlowQuestion> flow_question(const Call& call, std::string text, const std::string& pointer = {}) {
+    const auto& state = call.documents.state;
+    const std::uint32_t workers = state ? state->shape().workers : shm::max_workers;
+    auto filter = api::parse_flow_filter(text, call.documents.tables, workers);
+    if (filter) return FlowQuestion{*filter, std::move(text)};
+    Error error = filter.error();
+    error.pointer = pointer;
+    call.refuse(422, error);
+    return std::nullopt;
+}
+
+std::string parameter(const Call& call, const char* name) {
+    const auto found = call.request.query.find(name);
+    return found == call.request.query.end() ? std::string{} : found->second;
+}
+
+void get_flows(Call& call) {
+    const std::string asked = parameter(call, "limit");
+    const auto limit = asked.empty() ? default_flows_listed : number(asked);
+    if (!limit || *limit > most_flows_listed) {
+        return call.refuse(400, {.message = "limit " + asked + " is out of range", .remedy = "use 0 to 10000"});
+    }
+    const auto question = flow_question(call, parameter(call, "filter"));
+    if (question) list_flows(call.scans, *question, *limit, call.later());
+}
+
+void get_flow_count(Call& call) {
+    const std::string asked = parameter(call, "by");
+    const auto by = api::FlowCounts::parse(asked);
+    if (!asked.empty() && !by) {
+        return call.refuse(400, {.message = "flows are not counted by \"" + asked + "\"",
+                                 .remedy = "use service, backend, state or worker"});
+    }
+    const auto question = flow_question(call, parameter(call, "filter"));
+    if (question) count_flows(call.scans, *question, by, call.later());
+}
+
+void post_kill(Call& call) {
+    static constexpr std::array<std::string_view, 1> fields{"filter"};
+    const auto json = call.body(fields);
+    if (!json) return;
+    const bool said = json->contains("filter") && (*json)["filter"].is_string() && (*json)["filter"] != "";
+    if (!said) {
+        return call.refuse(422, {.message = "\"filter\" says which flows are to be killed",
+                                 .remedy = "write \"all\" if you mean every one",
+                                 .pointer = "/filter"});
+    }
+    const auto question = flow_question(call, (*json)["filter"], "/filter");
+    if (!question) return;
+    if (call.options.dry_run) return preview_kill(call.scans, *question, call.later());
+    const auto answered = [reply = call.reply, &core = call.core](const KillAnswer& outcome) {
+        if (const auto* rejection = std::get_if<Rejection>(&outcome)) {
+            return reply(problem(status_of(rejection->why), rejection->error));
+        }
+        Call::answer(core, reply, to_json(std::get<KillReply>(outcome), core));
+    };
+    call.core.kill_flows(question->filter, question->text, call.options, call.documents.now, answered);
 }
 
 // ------------------------------------------------------------------------------------------------ services and
@@ -375,7 +465,7 @@ std::optional<ReadConfig> read_config(Call& call) {
     config::Positions positions;
     auto state = toml ? config::parse_toml(text, json->value("file", "request"), &positions)
                       : config::from_json((*json)["config"]);
-    auto findings = state ? config::examine(*state, positions) : config::Findings{.errors = {state.error()}};
+    auto findings = state ? config::examine_here(*state, positions) : config::Findings{.errors = {state.error()}};
     if (findings.errors.empty()) {
         return ReadConfig{{std::move(*state), Origin::api, toml ? std::optional(text_hash(text)) : std::nullopt},
                           std::move(findings.warnings)};
@@ -416,10 +506,10 @@ struct Resource {
     std::string_view pattern;  // below /v1/; a star stands for one segment
     Access access;
     void (*action)(Call&);
-    std::string_view parameter{};  // of a read: the one it takes
+    std::array<std::string_view, 2> parameters{};  // of a read: those it takes
 };
 
-constexpr auto status_of = [](Call& call) { call.answer(call.documents.status()); };
+constexpr auto get_status = [](Call& call) { call.answer(call.documents.status()); };
 constexpr auto services_of = [](Call& call) { call.answer(call.documents.services()); };
 constexpr auto overrides_of = [](Call& call) { call.answer(call.documents.overrides()); };
 constexpr auto workers_of = [](Call& call) { call.answer(call.documents.workers()); };
@@ -427,13 +517,13 @@ constexpr auto ports_of = [](Call& call) { call.answer(call.documents.ports()); 
 constexpr auto config_of = [](Call& call) { call.answer(call.documents.config()); };
 
 constexpr std::array resources{
-    Resource{"GET", "status", Access::read, status_of},
+    Resource{"GET", "status", Access::read, get_status},
     Resource{"GET", "services", Access::read, services_of},
     Resource{"GET", "services/*", Access::read, get_service},
     Resource{"PUT", "services/*", Access::write, put_service},
     Resource{"PATCH", "services/*", Access::write, patch_service},
     Resource{"DELETE", "services/*", Access::write, delete_service},
-    Resource{"GET", "services/*/table", Access::read, get_table, "family"},
+    Resource{"GET", "services/*/table", Access::read, get_table, {"family"}},
     Resource{"GET", "services/*/backends", Access::read, get_backends},
     Resource{"GET", "services/*/backends/*", Access::read, get_backend},
     Resource{"PUT", "services/*/backends/*", Access::write, put_backend},
@@ -443,13 +533,16 @@ constexpr std::array resources{
     Resource{"GET", "overrides", Access::read, overrides_of},
     Resource{"DELETE", "overrides/*", Access::write, delete_override},
     Resource{"GET", "workers", Access::read, workers_of},
-    Resource{"GET", "drops", Access::read, get_drops, "all"},
+    Resource{"GET", "drops", Access::read, get_drops, {"all"}},
     Resource{"GET", "ports", Access::read, ports_of},
     Resource{"GET", "config", Access::read, config_of},
     Resource{"POST", "config:apply", Access::write, post_apply},
     Resource{"POST", "config:diff", Access::preview, post_diff},
     Resource{"POST", "config:check", Access::preview, post_check},
-    Resource{"GET", "events", Access::read, get_events, "since"},
+    Resource{"GET", "flows", Access::read, get_flows, {"filter", "limit"}},
+    Resource{"GET", "flows:count", Access::read, get_flow_count, {"filter", "by"}},
+    Resource{"POST", "flows:kill", Access::write, post_kill},
+    Resource{"GET", "events", Access::read, get_events, {"since"}},
 };
 
 // What the stars stand for; nothing if the path is another.
@@ -502,7 +595,8 @@ Status read_options(const HttpRequest& request, WriteOptions& options) {
 
 Status read_parameters(const HttpRequest& request, const Resource& resource) {
     for (const auto& [name, value] : request.query) {
-        if (name != resource.parameter) return Error{.message = "unknown query parameter \"" + name + "\""};
+        if (std::ranges::find(resource.parameters, name) == resource.parameters.end())
+            return Error{.message = "unknown query parameter \"" + name + "\""};
     }
     return Done{};
 }
@@ -522,7 +616,7 @@ void Api::handle(const HttpRequest& request, const HttpReply& reply) {
             allowed += (allowed.empty() ? "" : ", ") + std::string(resource.method);
             continue;
         }
-        Call call{core_, documents_(), request, reply, std::move(*names)};
+        Call call{core_, scans_, documents_(), request, reply, std::move(*names)};
         call.options.who = "uid " + std::to_string(request.uid);
         if (resource.access == Access::write && request.uid != 0 && request.uid != own_uid_) {
             const std::string sentence = call.options.who + " may not change anything here";

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "controlplane/server/documents.h"
+#include "controlplane/server/flow_scans.h"
 #include "controlplane/server/http.h"
 #include "controlplane/state/core.h"
 
@@ -15,9 +16,13 @@ namespace shunt::controlplane {
 
 class Api {
   public:
-    // `documents` gives what can be read now; `own_uid` and root may write.
-    Api(Core& core, Events& events, std::function<Documents()> documents, uid_t own_uid)
-        : core_(core), events_(events), documents_(std::move(documents)), own_uid_(own_uid) {}
+    // `documents` gives what can be read now; `own_uid` and root may write; `later` as FlowScans wants it.
+    Api(Core& core, Events& events, std::function<Documents()> documents, uid_t own_uid, FlowScans::Later later)
+        : core_(core),
+          events_(events),
+          documents_(std::move(documents)),
+          own_uid_(own_uid),
+          scans_(documents_, std::move(later)) {}
 
     void handle(const HttpRequest& request, const HttpReply& reply);
     static HttpResponse error_page(unsigned status, const std::string& sentence);
@@ -27,6 +32,7 @@ class Api {
     Events& events_;
     std::function<Documents()> documents_;
     uid_t own_uid_;
+    FlowScans scans_;
 };
 
 }  // namespace shunt::controlplane

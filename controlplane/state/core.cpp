@@ -76,13 +76,16 @@ Result<Wanted> Core::next_wanted(const Request& request, Now now) const {
     return next;
 }
 
+std::optional<Rejection> Core::stale(const WriteOptions& options, std::uint64_t revision) {
+    if (!options.if_revision || *options.if_revision == revision) return std::nullopt;
+    return Rejection{Rejection::Why::stale,
+                     {.message = "revision " + std::to_string(*options.if_revision) + " is not the present one, " +
+                                 std::to_string(revision),
+                      .remedy = "read what is there now, and decide again"}};
+}
+
 void Core::request(const Request& request, const WriteOptions& options, Now now, Reply reply) {
-    if (options.if_revision && *options.if_revision != scene_.wanted.revision) {
-        return reply(Rejection{Rejection::Why::stale,
-                               {.message = "revision " + std::to_string(*options.if_revision) +
-                                           " is not the present one, " + std::to_string(scene_.wanted.revision),
-                                .remedy = "read what is there now, and decide again"}});
-    }
+    if (auto rejection = stale(options, scene_.wanted.revision)) return reply(std::move(*rejection));
     auto next = next_wanted(request, now);
     if (!next) return reply(Rejection{Rejection::Why::refused, next.error()});
     auto findings = config::examine(next->desired);
@@ -265,13 +268,14 @@ std::vector<ProbeRequest> Core::advance(Now now) {
         next_housekeeping_ = now.instant + housekeeping;
     }
     if (now.instant >= next_guard_watch_) watch_guard(now);
+    follow_kills(now);
     return health_.due(now.instant);
 }
 
 Instant Core::next_wakeup(Now now) const {
     Instant next = std::min(next_housekeeping_, next_guard_watch_);
     if (const auto due = health_.next_due()) next = std::min(next, *due);
-    if (!waiters_.empty()) next = std::min(next, now.instant + publication_poll);
+    if (!waiters_.empty() || !kills_.empty()) next = std::min(next, now.instant + publication_poll);
     if (published_change_ != change_) {
         const Instant paced = urgent_ ? now.instant + publication_poll : last_publication_ + health_pacing;
         next = std::min(next, std::max(paced, not_before_));
@@ -360,6 +364,51 @@ void Core::watch_dataplane(const Progress& progress, Now now) {
     ++change_;
     urgent_ = true;
     apply_guard(now);
+}
+
+// ------------------------------------------------------------------------------------------------ killing flows
+
+void Core::kill_flows(const shm::FlowFilter& filter, const std::string& text, const WriteOptions& options, Now now,
+                      std::function<void(KillAnswer)> reply) {
+    if (auto rejection = stale(options, scene_.wanted.revision)) return reply(std::move(*rejection));
+    const auto request = outside_.ask_to_kill(filter);
+    if (!request) return reply(Rejection{Rejection::Why::unavailable, request.error()});
+    log({.kind = EventKind::audit, .text = options.who + " kills flows: " + text}, now);
+    kills_.push_back({.request = *request,
+                      .filter = text,
+                      .who = options.who,
+                      .deadline = now.instant + options.wait,
+                      .answer = std::move(reply)});
+    follow_kills(now);
+}
+
+void Core::follow_kills(Now now) {
+    std::erase_if(kills_, [&](Killing& killing) { return follow(killing, now); });
+}
+
+// True: it is over.
+bool Core::follow(Killing& killing, Now now) {
+    const auto end = outside_.end_of(killing.request);
+    const bool in_vain = !end && now.instant >= killing.deadline;
+    const auto answer = end || in_vain ? std::exchange(killing.answer, {}) : std::function<void(KillAnswer)>{};
+    if (!end) {
+        if (answer) answer(KillReply{.filter = killing.filter, .timed_out = true});
+        return false;
+    }
+    const std::string what = end->carried_out ? std::to_string(end->flows) + " flows were killed"
+                                              : "the data plane ended before it had killed all flows";
+    log({.kind = EventKind::dataplane,
+         .level = end->carried_out ? EventLevel::info : EventLevel::warn,
+         .text = what + ", for " + killing.who + ": " + killing.filter},
+        now);
+    if (!answer) return true;
+    if (end->carried_out) {
+        answer(KillReply{.filter = killing.filter, .flows = end->flows});
+    } else {
+        answer(Rejection{Rejection::Why::unavailable,
+                         {.message = what, .remedy = "ask again when it runs: what matches then is killed"}});
+    }
+    return true;
 }
 
 // ------------------------------------------------------------------------------------------------ guard and problems

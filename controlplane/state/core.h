@@ -18,6 +18,7 @@
 #include "controlplane/health/machine.h"
 #include "controlplane/network/guard.h"
 #include "controlplane/network/snapshot.h"
+#include "controlplane/publish/requests.h"
 #include "controlplane/publish/state_watch.h"
 #include "controlplane/state/events.h"
 #include "controlplane/state/plan.h"
@@ -52,6 +53,9 @@ class Outside {
     virtual Progress progress() = 0;
     virtual Status guard(const GuardRules& rules) = 0;
     virtual Result<bool> guard_present() = 0;
+    // Of the data plane that runs; see publish/requests.h.
+    virtual Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter) = 0;
+    virtual std::optional<RequestEnd> end_of(std::uint64_t request) = 0;
 };
 
 // The guard that goes with a state.
@@ -70,6 +74,14 @@ struct Passed {
     bool all{true};
 };
 
+// What came of killing flows. Flows are no part of what is wanted: neither revision nor generation changes.
+struct KillReply {
+    std::string filter{};
+    bool dry_run{};
+    std::uint64_t flows{};
+    bool timed_out{};  // it goes on
+};
+
 struct ChangeReply {
     bool changed{};
     bool dry_run{};
@@ -82,13 +94,14 @@ struct ChangeReply {
 };
 
 struct Rejection {
-    enum class Why : std::uint8_t { refused, stale, storage };
+    enum class Why : std::uint8_t { refused, stale, storage, unavailable };
     Why why{Why::refused};
     Error error{};
 };
 
 using Answer = std::variant<ChangeReply, Rejection>;
 using Reply = std::function<void(Answer)>;
+using KillAnswer = std::variant<KillReply, Rejection>;
 
 Passed passed(const Progress& progress, Generation generation);
 
@@ -110,6 +123,9 @@ class Core {
     void save_now(Now now) { static_cast<void>(save(scene_.wanted, now)); }  // a failure is a problem, see below
 
     void request(const Request& request, const WriteOptions& options, Now now, Reply reply);
+    // Has the data plane kill the flows that `filter`, in words `text`, means. Not for dry runs.
+    void kill_flows(const shm::FlowFilter& filter, const std::string& text, const WriteOptions& options, Now now,
+                    std::function<void(KillAnswer)> reply);
     void network_changed(NetworkSnapshot network);
     void probe_finished(const ProbeResult& result, Now now);
     // Everything that is due; the probes to start. To be called by `next_wakeup`, and after every other call.
@@ -145,6 +161,14 @@ class Core {
         ChangeReply reply{};
         Reply answer{};
     };
+    // Somebody's request to kill flows, until the data plane has answered.
+    struct Killing {
+        std::uint64_t request{};
+        std::string filter{};
+        std::string who{};
+        Instant deadline{};
+        std::function<void(KillAnswer)> answer{};  // empty: answered already, in vain
+    };
     struct Problem {
         std::string text{};  // empty: all is well
         void set(std::string now_text, EventKind kind, Core& core, Now now);
@@ -163,6 +187,9 @@ class Core {
     void publish_if_due(Now now);
     bool publish(Now now);
     void settle(const Progress& progress, Now now);
+    static std::optional<Rejection> stale(const WriteOptions& options, std::uint64_t revision);
+    void follow_kills(Now now);
+    bool follow(Killing& killing, Now now);
     void watch_dataplane(const Progress& progress, Now now);
     void watch_guard(Now now);
     void apply_guard(Now now);
@@ -182,6 +209,7 @@ class Core {
     Instant not_before_{};  // after a failure
     bool urgent_{true};     // not for health alone
     std::vector<Waiter> waiters_{};
+    std::vector<Killing> kills_{};
     Progress seen_{};  // when the data plane was last looked at
     Instant next_housekeeping_{};
     Instant next_guard_watch_{};

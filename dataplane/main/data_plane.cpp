@@ -17,6 +17,7 @@ namespace {
 
 constexpr Duration idle_turn = Duration::milliseconds(1);
 constexpr Duration waiting_turn{100'000};  // workers are about to pass a generation
+constexpr Duration busy_turn{10'000};      // or to carry out a piece of a request
 constexpr Duration links_interval = Duration::seconds(1);
 constexpr Duration house_interval = Duration::milliseconds(100);
 constexpr int news_per_turn = 64;
@@ -144,6 +145,9 @@ Status DataPlane::launch_workers() {
         workers_.push_back(std::move(running));
         if (auto done = dpdk::launch_worker(WorkerIndex(i), workers_.back()->loop); !done) return done;
     }
+    std::vector<ForgetList*> lists;
+    for (const auto& running : workers_) lists.push_back(&running->worker->forget_list());
+    requests_.emplace(tables_region_.header(), state_, std::move(lists));
     return Done{};
 }
 
@@ -178,6 +182,7 @@ void DataPlane::turn(Instant now) {
     if (!tables_region_.mapped() || !acceptor_) look_for_tables();
     if (acceptor_) take_newest(now);
     roll_out(now);
+    if (requests_) requests_->turn(tables_, tick_at(now));
     if (now >= next_house_) keep_house(now);
 }
 
@@ -196,7 +201,8 @@ void DataPlane::hear(News& news, Instant now) {
 void DataPlane::wait_for_work() {
     pollfd events[] = {{.fd = signals_, .events = POLLIN, .revents = 0},
                        {.fd = neighbours_->fd(), .events = POLLIN, .revents = 0}};
-    const timespec timeout = to_timespec(rollout_.waiting() ? waiting_turn : idle_turn);
+    const bool busy = requests_ && requests_->busy();
+    const timespec timeout = to_timespec(busy ? busy_turn : rollout_.waiting() ? waiting_turn : idle_turn);
     if (ppoll(events, 2, &timeout, nullptr) < 0) return;
     stop_ = events[0].revents != 0;
     neighbours_spoke_ = events[1].revents != 0;

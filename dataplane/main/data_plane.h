@@ -14,6 +14,7 @@
 #include "dataplane/main/link_book.h"
 #include "dataplane/main/notify.h"
 #include "dataplane/main/port_set.h"
+#include "dataplane/main/requests.h"
 #include "dataplane/main/rollout.h"
 #include "dataplane/main/state_region.h"
 #include "dataplane/main/tables_region.h"
@@ -90,6 +91,7 @@ class DataPlane {
     HandOver hand_over_;
     PathMtus path_mtus_;
     std::vector<std::unique_ptr<Running>> workers_{};
+    std::optional<Requests> requests_{};  // once there are workers
     std::atomic<bool> stop_workers_{false};
     bool stop_{false};
     Status failure_{Done{}};

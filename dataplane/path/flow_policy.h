@@ -10,13 +10,9 @@ struct FlowPolicy {
     const shm::Tables& tables;
     Tick now;
 
-    // The backend of an entry, if that incarnation still serves the listener's service and keeps its flows.
+    // Null: the entry is dead.
     const shm::BackendRecord* backend_of(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
-        const shm::BackendRecord& backend = tables.backend(entry.handle);
-        const bool holds = listener.in_use && backend.service == listener.service &&
-                           shm::keeps_flows(backend.status, listener.protocol) &&
-                           !expired(entry.state, entry.seen, listener);
-        return holds ? &backend : nullptr;
+        return shm::backend_of(tables, entry, listener, now);
     }
 
     FlowClass classify(const FlowEntry& entry) const noexcept {
@@ -25,10 +21,6 @@ struct FlowPolicy {
         if (entry.state == FlowState::embryonic) return FlowClass::embryonic;
         if (entry.state == FlowState::closing) return FlowClass::closing;
         return now.since(entry.seen) >= ticks_until_idle ? FlowClass::idle : FlowClass::active;
-    }
-
-    bool expired(FlowState state, Tick seen, const shm::ListenerRecord& listener) const noexcept {
-        return now.since(seen) > listener.timeouts[state];
     }
 
   private:

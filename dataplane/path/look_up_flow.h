@@ -3,6 +3,7 @@
 
 #include <span>
 
+#include "dataplane/forget_list.h"
 #include "dataplane/path/batch.h"
 #include "dataplane/path/flow_policy.h"
 #include "dataplane/tables/flow_table.h"
@@ -29,6 +30,7 @@ struct FlowContext {
     const shm::Tables& tables;
     FlowTable& own;
     std::span<const FlowTable> others;  // of the other workers; later also the predecessor's
+    const ForgetList& killed;           // flows that are not to be copied from there
     FlowPolicy policy;
     LookAsideBudget& budget;
     shm::WorkerBlock& counters;
@@ -60,10 +62,12 @@ struct FlowContext {
         return table.find_in(bucket, lane.peer(), lane.peer_port(),
                              [&](const FlowEntry& entry) { return adopt(lane, entry); });
     }
-    // In both of them. Another worker's table has as many buckets as our own, a predecessor's may have others.
+    // In both of them, of a table that is not ours: not what is being killed. Another worker's table has as many
+    // buckets as our own, a predecessor's may have others.
     std::optional<FlowTable::Found> find(const FlowTable& table, Lane& lane) const noexcept {
-        if (const auto found = find_in(table, table.first_bucket(lane.bucket_hash), lane)) return found;
-        return find_in(table, table.second_bucket(lane.bucket_hash), lane);
+        return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
+            return !killed.contains(lane.peer(), lane.peer_port(), entry.listener) && adopt(lane, entry);
+        });
     }
     // The lane continues its flow, if one of this worker's buckets knows it. An error about a packet is no packet of
     // the flow: it does not refresh the entry.
@@ -124,18 +128,17 @@ struct LookUpFlow {
         const shm::Tables& tables = context.tables;
         const IpAddress& peer = reply ? lane.tuple.destination : lane.tuple.source;
         const Be16 port = reply ? lane.tuple.destination_port : lane.tuple.source_port;
-        const auto entry = context.own.glance<of>(lane.bucket, peer, port, lane.listener);
-        if (!entry) return false;
+        const auto glance = context.own.glance<of>(lane.bucket, peer, port, lane.listener);
+        if (!glance) return false;
 
+        const FlowEntry entry = glance.entry();
         const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
-        const shm::BackendRecord& backend = tables.backend(entry.handle());
-        const FlowState state = entry.state();
-        if (!listener.in_use || backend.service != listener.service || (reply && backend.source != lane.source) ||
-            !shm::keeps_flows(backend.status, listener.protocol) ||
-            context.policy.expired(state, entry.seen(), listener)) [[unlikely]]
+        const shm::BackendRecord* backend = context.policy.backend_of(entry, listener);
+        if (backend == nullptr || (reply && backend->source != lane.source)) [[unlikely]]
             return false;
-        FlowContext::give(lane, entry.listener, listener, entry.handle(), backend);
-        entry.renew(!reply && state == FlowState::embryonic ? FlowState::established : state, context.policy.now);
+        FlowContext::give(lane, entry.listener, listener, entry.handle, *backend);
+        const bool is_new = !reply && entry.state == FlowState::embryonic;
+        glance.renew(is_new ? FlowState::established : entry.state, context.policy.now);
         return true;
     }
 };

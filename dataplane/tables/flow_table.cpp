@@ -4,29 +4,6 @@
 
 namespace shunt::dataplane {
 
-std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept {
-    const shm::FlowUnit& first = bucket.units[unit];
-    const std::uint64_t meta = load(first.meta);
-    const std::uint64_t key = load(first.key);
-    Stored stored;
-    if (kind_of(meta) == Kind::narrow) {
-        const ListenerIndex listener(static_cast<std::uint16_t>(key >> 48));
-        stored.key = {IpAddress::v4(Be32::from_raw(static_cast<std::uint32_t>(key))),
-                      Be16::from_raw(static_cast<std::uint16_t>(key >> 32)), listener, Be16{}};
-        stored.entry = decode(meta, listener, Be16{});
-    } else if (kind_of(meta) == Kind::wide_first && unit % 2 == 0) {
-        const std::uint64_t low = load(bucket.units[unit + 1U].key);
-        const WideTail tail = WideTail::decode(load(bucket.units[unit + 1U].meta));
-        stored.key = {IpAddress::v6(std::bit_cast<IpAddress::Bytes>(std::array{key, low})), tail.peer_port,
-                      tail.listener, tail.service_port};
-        stored.entry = decode(meta, tail.listener, tail.service_port);
-    } else {
-        return std::nullopt;
-    }
-    if (load(first.meta) != meta) return std::nullopt;  // being written: as good as not there yet
-    return stored;
-}
-
 std::uint32_t FlowTable::occupied(const shm::FlowBucket& bucket) noexcept {
     std::uint32_t count = 0;
     for (const shm::FlowUnit& unit : bucket.units) {

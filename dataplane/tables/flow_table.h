@@ -22,26 +22,14 @@
 
 #include "src/base/prefetch.h"
 #include "src/base/time.h"
+#include "src/shm/flow.h"
 #include "src/shm/layout.h"
 
 namespace shunt::dataplane {
 
+using shm::FlowEntry;
+using shm::FlowKey;
 using shm::FlowState;
-
-struct FlowKey {
-    IpAddress peer;
-    Be16 peer_port;
-    ListenerIndex listener;
-    Be16 service_port;  // 0 unless the listener serves a range of ports: then the entry is wide
-};
-
-struct FlowEntry {
-    ListenerIndex listener;
-    Be16 service_port;
-    shm::Handle handle;
-    FlowState state{};
-    Tick seen;
-};
 
 // How much an entry matters when a bucket is full; the worst goes first, and an active one never.
 enum class FlowClass : std::uint8_t { dead, embryonic, closing, idle, active };
@@ -64,17 +52,9 @@ class FlowTable {
 
     std::size_t bucket_count() const noexcept { return buckets_.size(); }
 
-    // The two buckets of a peer; `hash` is hash_peer() of it. The second is never the first again, unless there is only
-    // one.
-    std::uint32_t first_bucket(std::uint64_t hash) const noexcept {
-        return static_cast<std::uint32_t>(scale_hash(hash, buckets_.size()));
-    }
-    std::uint32_t second_bucket(std::uint64_t hash) const noexcept {
-        const std::uint64_t size = buckets_.size();
-        const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
-        const std::uint64_t bucket = first_bucket(hash) + step;
-        return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
-    }
+    // The two buckets of a peer; `hash` is hash_peer() of it.
+    std::uint32_t first_bucket(std::uint64_t hash) const noexcept { return shm::first_bucket(hash, buckets_.size()); }
+    std::uint32_t second_bucket(std::uint64_t hash) const noexcept { return shm::second_bucket(hash, buckets_.size()); }
     void prefetch(std::uint32_t bucket) const noexcept { shunt::prefetch(&buckets_[bucket]); }
 
     // An entry at a glance, for its owner alone: nobody writes meanwhile.
@@ -84,9 +64,7 @@ class FlowTable {
         ListenerIndex listener;
 
         explicit operator bool() const noexcept { return word != nullptr; }
-        shm::Handle handle() const noexcept { return {static_cast<std::uint32_t>(meta >> 32)}; }
-        FlowState state() const noexcept { return state_of(meta); }
-        Tick seen() const noexcept { return {static_cast<std::uint32_t>(meta >> 8) & Tick::mask}; }
+        FlowEntry entry() const noexcept { return decode(meta, listener, Be16{}); }
         // The owner saw another packet of the flow. What says nothing new is not written: a line that is only read
         // stays shared, and need not go back to memory.
         void renew(FlowState state, Tick now) const noexcept {
@@ -154,7 +132,7 @@ class FlowTable {
     void for_each(Visit&& visit) const noexcept;
 
   private:
-    enum class Kind : std::uint8_t { empty = 0, narrow, wide_first, wide_second };
+    using Kind = shm::FlowUnitKind;
 
     // A place that could take an entry of `width` units.
     struct Place {
@@ -195,11 +173,6 @@ class FlowTable {
                    std::uint64_t{service_port.raw} << 48;
         }
     };
-    struct Stored {
-        FlowKey key;
-        FlowEntry entry;
-    };
-    static std::optional<Stored> read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept;
     static std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept {
         return word.load(std::memory_order_acquire);
     }
@@ -300,7 +273,7 @@ FlowTable::Place FlowTable::judge(std::uint32_t bucket, std::uint8_t unit, std::
     for (std::uint8_t i = unit; i < unit + width; ++i) {
         const bool second_half =
             kind_of(buckets_[bucket].units[i].meta.load(std::memory_order_relaxed)) == Kind::wide_second;
-        const auto stored = read_any(buckets_[bucket], static_cast<std::uint8_t>(second_half ? i - 1 : i));
+        const auto stored = shm::read_flow(buckets_[bucket], static_cast<std::uint8_t>(second_half ? i - 1 : i));
         if (!stored) continue;
         const FlowClass value = classify(stored->entry);
         if (value == FlowClass::dead) continue;
@@ -343,7 +316,7 @@ template <class Visit>
 void FlowTable::for_each(Visit&& visit) const noexcept {
     for (const shm::FlowBucket& bucket : buckets_) {
         for (std::uint8_t unit = 0; unit < 4; ++unit) {
-            if (const auto stored = read_any(bucket, unit))
+            if (const auto stored = shm::read_flow(bucket, unit))
                 visit(stored->key.peer, stored->key.peer_port, stored->entry);
         }
     }

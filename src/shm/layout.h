@@ -2,10 +2,11 @@
 //
 // Two regions, one writer process each (DESIGN section 3):
 //
-//   tables   written by the control plane: a header with the word `published` and a ring of eight root references,
-//            then immutable blocks. A root is the whole of one generation; blocks are shared between generations.
-//   state    written by the data plane: `accepted`, worker blocks with `passed`, counters, link addresses of next
-//            hops, flow tables.
+//   tables   written by the control plane: a header with the word `published`, a ring of eight root references and a
+//            ring of requests, then immutable blocks. A root is the whole of one generation; blocks are shared between
+//            generations.
+//   state    written by the data plane: `accepted`, answers to requests, worker blocks with `passed`, counters, link
+//            addresses of next hops, flow tables.
 //
 // Publication is three words: `published` (control plane) -> validated, `accepted` (data plane's main thread) ->
 // `passed` (each worker, at the end of a burst). Everything reachable from a root was validated before `accepted` names
@@ -311,6 +312,40 @@ struct alignas(cache_line_bytes) RootRef {
     std::atomic<std::uint64_t> checksum;  // that of the root block, again
 };
 
+// Which flows a request means: all that hold, of which everything said here is true. Zero says nothing, in every field.
+// Ids are those of the generation in force when the request is carried out.
+struct FlowFilter {
+    IpAddress client{};
+    IpAddress vip{};
+    IpAddress backend{};
+    Be16 client_port{};
+    Be16 vip_port{};
+    Be16 backend_port{};  // on the wire
+    ServiceIndex service{};
+    std::uint8_t client_length{};  // of the prefix `client`
+    Protocol protocol{};
+    std::uint8_t family{};       // 4 or 6, of the client's address
+    std::uint8_t states{};       // a bit for each FlowState
+    std::uint32_t idle_above{};  // idle for more than this, in ticks
+    std::uint32_t idle_below{};  // idle for less
+    std::uint32_t reserved{};
+    std::uint64_t workers{};  // a bit for each worker: one of them knows the flow
+    friend constexpr bool operator==(const FlowFilter&, const FlowFilter&) noexcept = default;
+};
+static_assert(have_no_padding<FlowFilter>);
+static_assert(max_workers <= 64, "one bit each");
+
+enum class RequestKind : std::uint32_t { none = 0, kill_flows };
+
+// What the control plane asks of a running data plane. Complete before `requested` names it; its place is used again
+// once it is answered.
+struct alignas(cache_line_bytes) Request {
+    std::uint64_t number;
+    RequestKind kind;
+    std::uint32_t reserved;
+    FlowFilter filter;
+};
+
 struct alignas(cache_line_bytes) TablesHeader {
     std::uint64_t magic;
     std::uint64_t reserved_bytes;  // of address space, on both sides; the file grows up to it
@@ -323,6 +358,9 @@ struct alignas(cache_line_bytes) TablesHeader {
     std::atomic<std::uint64_t> next_serial;  // of blocks
 
     alignas(cache_line_bytes) std::array<RootRef, root_ring> roots;  // generation g at g % root_ring
+
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> requested;  // the number of the newest request, from 1
+    std::array<Request, request_ring> requests;                      // number n at n % request_ring
 };
 constexpr std::uint64_t first_block_offset = 4096;
 
@@ -370,6 +408,20 @@ struct StateShape {
 
 enum class RefusalReason : std::uint8_t { magic = 0, version, size, checksum, index, generation, count };
 
+enum class RequestOutcome : std::uint32_t {
+    none = 0,
+    done,
+    unknown,  // this data plane does not know the kind
+};
+
+// The answer to a request. Complete before `answered` names it.
+struct alignas(cache_line_bytes) RequestAnswer {
+    std::uint64_t number;
+    RequestOutcome outcome;
+    std::uint32_t reserved;
+    std::uint64_t flows;  // that were killed
+};
+
 struct alignas(cache_line_bytes) StateHeader {
     std::uint64_t magic;
     StateShape shape;
@@ -396,6 +448,11 @@ struct alignas(cache_line_bytes) StateHeader {
     std::atomic<std::uint32_t> ready;
     std::atomic<std::uint32_t> port_count;
     Counter path_mtus_known;  // in use, or more; 0: nobody needs to look
+
+    // Requests are answered in their order. What a data plane finds when it attaches was asked of a predecessor: those
+    // are passed over, without an answer of their number.
+    alignas(cache_line_bytes) std::atomic<std::uint64_t> answered;
+    std::array<RequestAnswer, request_ring> answers;  // number n at n % request_ring
 };
 
 // Written by worker i alone.

@@ -19,6 +19,12 @@ class BasicState {
     // `region` holds a state region whose header is complete (its version is this one's).
     explicit BasicState(Byte* region) noexcept : region_(region), at_(StateLayout::of(header().shape)) {}
 
+    // The writer may do all that a reader may.
+    operator BasicState<const std::byte>() const noexcept  // NOLINT(google-explicit-constructor)
+        requires(!std::is_const_v<Byte>) {
+        return BasicState<const std::byte>(region_);
+    }
+
     As<StateHeader>& header() const noexcept { return *reinterpret_cast<As<StateHeader>*>(region_); }
     const StateShape& shape() const noexcept { return header().shape; }
 

@@ -37,6 +37,14 @@ class FakeOutside : public Outside {
         return Done{};
     }
     Result<bool> guard_present() override { return guard_there; }
+    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter) override {
+        if (!now_at.alive) return Error{.message = "no data plane runs that could kill flows"};
+        asked.push_back(filter);
+        return asked.size();
+    }
+    std::optional<RequestEnd> end_of(std::uint64_t request) override {
+        return request <= ended.size() ? std::optional(ended[request - 1]) : std::nullopt;
+    }
 
     void workers_pass(Generation generation) {
         now_at.accepted = generation;
@@ -55,6 +63,8 @@ class FakeOutside : public Outside {
     Content candidate{}, published{};
     GuardRules guarded{};
     std::vector<Wanted> saved{};
+    std::vector<shm::FlowFilter> asked{};  // request n is the n-th
+    std::vector<RequestEnd> ended{};
 };
 
 }  // namespace shunt::controlplane

@@ -64,6 +64,7 @@ class Instance {
     std::uint64_t drops(shm::DropReason reason, std::size_t worker = 0);
     dataplane::MemoryPort& port(std::size_t worker = 0) { return *ports_[worker]; }
     dataplane::MemoryPool& pool() { return pool_; }
+    Worker& worker(std::size_t index) { return *workers_[index]; }
     // The main thread's turn: what workers ask of it.
     void hear_news();
     // Lets two seconds pass, so that no fragment waits any longer; what comes out is forgotten.

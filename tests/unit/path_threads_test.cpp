@@ -4,6 +4,7 @@
 #include <thread>
 #include <vector>
 
+#include "dataplane/forget_list.h"
 #include "dataplane/hand_over.h"
 #include "dataplane/news.h"
 #include "dataplane/tables/path_mtus.h"
@@ -37,6 +38,35 @@ TEST(Threads, EveryParcelArrivesOnceAndInOrder) {
         });
     }
     for (auto& thread : threads) thread.join();
+}
+
+// The worker asks the list in force at any time while the main thread writes the next one.
+TEST(Threads, EveryForgetListIsCarriedOutOnceAndReadWhole) {
+    constexpr std::uint32_t lists = 20'000;
+    ForgetList list;
+    const auto flow = [](std::uint32_t n) {
+        return shm::FlowKey{IpAddress::v4(203, 0, 113, static_cast<std::uint8_t>(n)),
+                            Be16(static_cast<std::uint16_t>(n)), ListenerIndex(1), Be16{}};
+    };
+    std::thread worker([&] {
+        std::uint32_t carried_out = 0;
+        while (carried_out < lists) {
+            list.carry_out([&](std::span<const shm::FlowKey> flows) {
+                ++carried_out;
+                ASSERT_EQ(flows.size(), carried_out % ForgetList::size);
+                for (const shm::FlowKey& one : flows) ASSERT_EQ(one.peer_port, flow(carried_out).peer_port);
+            });
+            const shm::FlowKey of_this = flow(carried_out);
+            const bool expected = carried_out % ForgetList::size != 0;
+            ASSERT_EQ(list.contains(of_this.peer, of_this.peer_port, of_this.listener), expected);
+        }
+    });
+    for (std::uint32_t n = 1; n <= lists; ++n) {
+        const std::vector<shm::FlowKey> flows(n % ForgetList::size, flow(n));
+        list.give(flows);
+        while (!list.carried_out()) std::this_thread::yield();
+    }
+    worker.join();
 }
 
 TEST(Threads, APathMtuIsReadWholeWhileSlotsChangeHands) {

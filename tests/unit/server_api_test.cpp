@@ -42,7 +42,7 @@ class ApiTest : public testing::Test {
             [this] {
                 return Documents{*core_, std::nullopt, shm::Tables{}, facts_, now()};
             },
-            own_uid);
+            own_uid, [](const std::function<void()>& work) { work(); });
     }
     Now now() const { return {clock_.now(), 1'700'000'000'000}; }
 

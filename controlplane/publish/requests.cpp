@@ -1,0 +1,36 @@
+#include "controlplane/publish/requests.h"
+
+#include <algorithm>
+
+namespace shunt::controlplane {
+
+Result<std::uint64_t> ask_to_kill(shm::TablesHeader& tables, const shm::StateHeader* serving,
+                                  const shm::FlowFilter& filter) {
+    if (serving == nullptr) {
+        return Error{.message = "no data plane runs that could kill flows", .remedy = "start shunt-dataplane"};
+    }
+    if (serving->tables_identity != shm::identity_of(tables)) {
+        return Error{.message = "the data plane does not use these tables", .remedy = "restart shunt-dataplane"};
+    }
+    const std::uint64_t newest = tables.requested.load(std::memory_order_relaxed);
+    const std::uint64_t answered = serving->answered.load(std::memory_order_acquire);
+    if (newest - std::min(answered, newest) >= shm::request_ring) {
+        return Error{.message = "too many requests wait for the data plane already", .remedy = "try again in a moment"};
+    }
+    shm::Request& request = tables.requests[(newest + 1) % shm::request_ring];
+    request.number = newest + 1;
+    request.kind = shm::RequestKind::kill_flows;
+    request.filter = filter;
+    tables.requested.store(newest + 1, std::memory_order_release);
+    return newest + 1;
+}
+
+std::optional<RequestEnd> end_of(std::uint64_t request, const shm::StateHeader* serving) noexcept {
+    if (serving == nullptr) return RequestEnd{};
+    if (serving->answered.load(std::memory_order_acquire) < request) return std::nullopt;
+    const shm::RequestAnswer& answer = serving->answers[request % shm::request_ring];
+    const bool done = answer.number == request && answer.outcome == shm::RequestOutcome::done;
+    return RequestEnd{done, done ? answer.flows : 0};
+}
+
+}  // namespace shunt::controlplane

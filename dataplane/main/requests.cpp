@@ -1,0 +1,67 @@
+#include "dataplane/main/requests.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace shunt::dataplane {
+namespace {
+
+constexpr std::uint32_t lines_per_turn = 4096;
+
+}  // namespace
+
+Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers)
+    : header_(header), state_(state), workers_(std::move(workers)) {
+    state_.header().answered.store(header_.requested.load(std::memory_order_acquire), std::memory_order_release);
+}
+
+void Requests::turn(const shm::Tables& tables, Tick now) {
+    if (!kill_) take_next();
+    if (kill_) go_on(*kill_, tables, now);
+}
+
+void Requests::take_next() {
+    const std::uint64_t next = state_.header().answered.load(std::memory_order_relaxed) + 1;
+    if (header_.requested.load(std::memory_order_acquire) < next) return;
+    const shm::Request& request = header_.requests[next % shm::request_ring];
+    if (request.number != next || request.kind != shm::RequestKind::kill_flows) {
+        return answer(shm::RequestOutcome::unknown, 0);
+    }
+    kill_.emplace(Kill{.scan = shm::FlowScan(request.filter)});
+}
+
+// What was found is forgotten by everybody before more is looked for: so a flow that several workers know is found
+// once.
+void Requests::go_on(Kill& kill, const shm::Tables& tables, Tick now) {
+    const auto idle = [](const ForgetList* worker) { return worker->carried_out(); };
+    if (!std::all_of(workers_.begin(), workers_.end(), idle)) return;
+    if (kill.given < kill.found.size()) return give_next(kill);
+    kill.found.clear();
+    kill.given = 0;
+    if (!kill.seen_all) {
+        kill.seen_all = kill.scan.step(state_, tables, now, lines_per_turn,
+                                       [&](const shm::Flow& flow) { kill.found.push_back(flow.key); });
+        kill.flows += kill.found.size();
+        return;
+    }
+    for (ForgetList* worker : workers_) worker->give({});
+    const std::uint64_t flows = kill.flows;
+    kill_.reset();
+    answer(shm::RequestOutcome::done, flows);
+}
+
+void Requests::give_next(Kill& kill) {
+    const std::size_t count = std::min(ForgetList::size, kill.found.size() - kill.given);
+    for (ForgetList* worker : workers_) worker->give({kill.found.data() + kill.given, count});
+    kill.given += count;
+}
+
+void Requests::answer(shm::RequestOutcome outcome, std::uint64_t flows) {
+    shm::StateHeader& header = state_.header();
+    const std::uint64_t number = header.answered.load(std::memory_order_relaxed) + 1;
+    header.answers[number % shm::request_ring] = {number, outcome, 0, flows};
+    header.answered.store(number, std::memory_order_release);
+}
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,53 @@
+// What the control plane asks of the running data plane, by the ring of requests in the tables region (shm/layout.h).
+// The main thread takes one at a time and answers in order. So far there is one kind: to kill flows.
+//
+// The main thread looks for the flows, a piece at every turn, and has every worker forget them, a list at a time.
+// Nothing is stopped: a worker pays for one list between two bursts.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "dataplane/forget_list.h"
+#include "src/shm/flow_scan.h"
+#include "src/shm/layout.h"
+#include "src/shm/state.h"
+#include "src/shm/tables.h"
+
+namespace shunt::dataplane {
+
+class Requests {
+  public:
+    // `workers`: where each of them is told. The tables region was bound; what was asked before is void.
+    Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers);
+
+    // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
+    // count.
+    void turn(const shm::Tables& tables, Tick now);
+    // Something is under way: call again soon.
+    bool busy() const noexcept { return kill_.has_value(); }
+
+  private:
+    // One request to kill flows, on its way through the tables.
+    struct Kill {
+        shm::FlowScan scan;
+        std::vector<shm::FlowKey> found{};  // in the piece seen last
+        std::size_t given{};                // of them
+        bool seen_all{};
+        std::uint64_t flows{};
+    };
+
+    void take_next();
+    void go_on(Kill& kill, const shm::Tables& tables, Tick now);
+    void give_next(Kill& kill);
+    void answer(shm::RequestOutcome outcome, std::uint64_t flows);
+
+    const shm::TablesHeader& header_;
+    shm::State state_;
+    std::vector<ForgetList*> workers_;
+    std::optional<Kill> kill_{};
+};
+
+}  // namespace shunt::dataplane

@@ -1,0 +1,65 @@
+// Flow entries as every reader of the state region understands them: what a unit holds, where an entry may lie, and
+// what the tables say about it. The flow table of the data plane, which alone writes them, stands on this.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <optional>
+
+#include "src/base/time.h"
+#include "src/shm/layout.h"
+#include "src/shm/tables.h"
+
+namespace shunt::shm {
+
+struct FlowKey {
+    IpAddress peer;
+    Be16 peer_port;
+    ListenerIndex listener;
+    Be16 service_port;  // 0 unless the listener serves a range of ports: then the entry is wide
+    friend constexpr bool operator==(const FlowKey&, const FlowKey&) noexcept = default;
+};
+
+struct FlowEntry {
+    ListenerIndex listener;
+    Be16 service_port;
+    Handle handle;
+    FlowState state{};
+    Tick seen;
+};
+
+struct StoredFlow {
+    FlowKey key;
+    FlowEntry entry;
+};
+
+enum class FlowUnitKind : std::uint8_t { empty = 0, narrow, wide_first, wide_second };  // the low bits of a tag
+
+// The entry that begins in a unit (0 to 3); nothing if none does, or if it is being written: as good as not there yet.
+std::optional<StoredFlow> read_flow(const FlowBucket& bucket, std::uint8_t unit) noexcept;
+
+// The two buckets of a table of `size` in which a flow may lie, by hash_peer() of its peer under the region's seed. The
+// second is never the first again, unless there is only one.
+constexpr std::uint32_t first_bucket(std::uint64_t hash, std::uint64_t size) noexcept {
+    return static_cast<std::uint32_t>(scale_hash(hash, size));
+}
+constexpr std::uint32_t second_bucket(std::uint64_t hash, std::uint64_t size) noexcept {
+    const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
+    const std::uint64_t bucket = first_bucket(hash, size) + step;
+    return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
+}
+
+// The backend of an entry, if it still holds: its time is not over, and that incarnation of the backend still serves
+// the listener's service and keeps its flows. Null: the entry is dead.
+inline const BackendRecord* backend_of(const Tables& tables, const FlowEntry& entry, const ListenerRecord& listener,
+                                       Tick now) noexcept {
+    const BackendRecord& backend = tables.backend(entry.handle);
+    // One branch: nearly always all of it holds.
+    const bool holds = (listener.in_use != 0) & (backend.service == listener.service) &
+                       keeps_flows(backend.status, listener.protocol) &
+                       (now.since(entry.seen) <= listener.timeouts[entry.state]);
+    return holds ? &backend : nullptr;
+}
+
+}  // namespace shunt::shm
