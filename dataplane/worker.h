@@ -19,6 +19,7 @@
 #include "dataplane/path/look_up_flow.h"
 #include "dataplane/path/parse.h"
 #include "dataplane/path/step.h"
+#include "dataplane/path/sweep_flows.h"
 #include "dataplane/ports/port.h"
 #include "src/base/clock.h"
 #include "src/shm/generation.h"
@@ -78,7 +79,10 @@ class Worker {
     shm::WorkerBlock& block_;
     std::span<shm::ServiceDrops> drops_;
     std::span<shm::BackendCounters> backends_;
+    LiveFlows live_;
     FlowTable flows_;
+    FlowSweep sweep_;
+    SchedulerMemory schedulers_;
     std::vector<FlowTable> others_;
     Fragments fragments_;
     LinkAddresses links_;
@@ -103,7 +107,10 @@ Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerInd
       block_(state.workers()[index.value]),
       drops_(state.drops(index)),
       backends_(state.backends(index)),
-      flows_(state.flows(index)),
+      live_(state, index),
+      flows_(state.flows(index), live_, state.header().starts <= 1),
+      sweep_(flows_.bucket_count()),
+      schedulers_(live_, index, state.shape().workers, state.header().flow_seed.words[0]),
       fragments_(state.header().flow_seed, static_cast<std::uint16_t>(state.shape().workers)),
       links_(state.links(), state.neighbours()),
       path_mtus_(state.path_mtus(), state.header().path_mtus_known),
@@ -128,6 +135,7 @@ std::uint32_t Worker<P, C>::poll_once() noexcept {
     receive_fragments(now);
     packets += batch_.received();
     if (batch_.received() != 0) process(now, tables);
+    sweep_.step(now, flows_, {tables, tick_at(now)});
     generations_.quiesce();  // nothing of `tables` is held any more
     block_.heartbeat.set(static_cast<std::uint64_t>(now.nanoseconds));
     return static_cast<std::uint32_t>(packets);
@@ -159,7 +167,7 @@ void Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     run(GatherFragments{tables, seed, fragments_, hand_over_, index_, now}, batch_);
     run(FindService{tables, seed, news_}, batch_);
     run(LookUpFlow{context}, batch_);
-    run(ChooseBackend{context}, batch_);
+    run(ChooseBackend{context, schedulers_}, batch_);
     decide_fragments(batch_, fragments_, now);
     run(forward, batch_);
     transmit(batch_);

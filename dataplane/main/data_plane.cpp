@@ -178,6 +178,10 @@ void DataPlane::turn(Instant now) {
     if (!tables_region_.mapped() || !acceptor_) look_for_tables();
     if (acceptor_) take_newest(now);
     roll_out(now);
+    if (now >= next_sums_) {
+        flow_sums_.sum(state_);
+        next_sums_ = now + FlowSums::interval;
+    }
     if (now >= next_house_) keep_house(now);
 }
 
@@ -236,6 +240,7 @@ void DataPlane::take_newest(Instant now) {
     }
     acceptor_->accept(*tables);
     tables_ = *tables;
+    flow_sums_.follow(tables_);
     rollout_.accepted(tables_.generation());
 }
 

@@ -1,12 +1,18 @@
-// Step 5: only for packets without a flow: the service's table says where to; remember it if there is room.
+// Step 5: only for packets without a flow: the service's scheduler says where to; remember it if there is room.
+//
+// Only a flow that opens here, and is remembered, goes by turn, chance or load. Everything else goes by the table,
+// which says the same on every worker and node, before and after a restart: packets of connections nobody knows, flows
+// there is no room for, errors, and replies, whose listener is derived by it.
 #pragma once
 
 #include "dataplane/path/look_up_flow.h"
+#include "dataplane/schedulers/list.h"
 
 namespace shunt::dataplane {
 
 struct ChooseBackend {
     FlowContext& context;
+    SchedulerMemory& memory;
 
     void prefetch(Lane&) noexcept {}
 
@@ -29,17 +35,24 @@ struct ChooseBackend {
         return context.tables.backend(handle).status == shm::BackendStatus::ready;
     }
 
-    void remember(Lane& lane) noexcept {
+    bool remember(Lane& lane) noexcept {
         const auto flags = context.tables.listeners[lane.listener.value].flags;
-        if (!lane.may_remember || !(flags & shm::ListenerRecord::flows_on)) return;
-        context.remember(lane, next_state(lane, FlowState::established));
+        if (!lane.may_remember || !(flags & shm::ListenerRecord::flows_on)) return false;
+        return context.remember(lane, next_state(lane, FlowState::established), true);
     }
 
     Verdict choose(Lane& lane) noexcept {
         const shm::ListenerRecord& listener = context.tables.listeners[lane.listener.value];
-        lane.handle = context.tables.choose(listener, hash_tuple(context.tables.site_seed(), lane.tuple));
-        if (!lane.handle) return Verdict::drop(shm::DropReason::no_backend);
-        remember(lane);
+        const std::uint64_t hash = context.tables.hash(listener, lane.tuple);
+        const shm::Handle by_table = context.tables.choose(listener, hash);
+        if (!by_table) return Verdict::drop(shm::DropReason::no_backend);
+        lane.handle = by_table;
+        const bool opens = lane.may_remember && (lane.is_opening() || !lane.is_tcp());
+        if (opens && listener.choice != Choice::by_table) {
+            const auto chosen = Schedulers::choose(Opening::of(context.tables, lane.listener, hash), memory);
+            if (chosen) lane.handle = chosen;
+        }
+        if (!remember(lane)) lane.handle = by_table;
         return Verdict::keep();
     }
 
@@ -53,13 +66,13 @@ struct ChooseBackend {
             const shm::ListenerRecord& listener = context.tables.listeners[index.value];
             direct_access |= (listener.flags & shm::ListenerRecord::direct_access) != 0;
             const FiveTuple forward{lane.peer(), listener.address, lane.peer_port(), listener.port, listener.protocol};
-            const shm::Handle handle = context.tables.choose(listener, hash_tuple(context.tables.site_seed(), forward));
+            const shm::Handle handle = context.tables.choose(listener, context.tables.hash(listener, forward));
             if (!handle || context.tables.backend(handle).source != lane.source) continue;
             lane.listener = index;
             lane.service = listener.service;
             lane.handle = handle;
             context.counters.flows_derived.add(1);
-            remember(lane);
+            static_cast<void>(remember(lane));
             return Verdict::keep();
         }
         return direct_access ? Verdict::punt() : Verdict::drop(shm::DropReason::return_unknown);

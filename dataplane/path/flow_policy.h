@@ -18,6 +18,16 @@ struct FlowPolicy {
         return holds ? &backend : nullptr;
     }
 
+    // Its time is up. An entry of a listener that is gone waits: the listener may come back.
+    bool is_over(const FlowEntry& entry) const noexcept {
+        const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
+        return listener.in_use && expired(entry, listener);
+    }
+    // Its handle still names the backend it was made for.
+    bool is_current(const FlowEntry& entry) const noexcept {
+        return tables.backend(entry.handle).status != shm::BackendStatus::absent;
+    }
+
     FlowClass classify(const FlowEntry& entry) const noexcept {
         const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
         if (!backend_of(entry, listener)) return FlowClass::dead;

@@ -56,9 +56,10 @@ struct FlowContext {
         lane.service = tables.listeners[entry.listener.value].service;
     }
 
-    void remember(const Lane& lane, FlowState state) noexcept {
+    // `owned`: the choice was made here. False: there is no room.
+    bool remember(const Lane& lane, FlowState state, bool owned) noexcept {
         const FlowKey key{lane.peer(), lane.peer_port(), lane.listener, Be16{}};
-        const FlowEntry entry{lane.listener, Be16{}, lane.handle, state, policy.now};
+        const FlowEntry entry{lane.listener, Be16{}, lane.handle, state, policy.now, owned};
         const auto outcome =
             own.insert(lane.bucket_hash, key, entry, [this](const FlowEntry& e) { return policy.classify(e); });
         switch (outcome) {
@@ -74,6 +75,7 @@ struct FlowContext {
                 counters.flows_not_remembered.add(1);
                 break;
         }
+        return outcome != FlowTable::Inserted::no_room;
     }
 };
 
@@ -124,7 +126,7 @@ struct LookUpFlow {
             if (const auto found = context.find(other, lane)) {
                 context.adopt(lane, found->entry);
                 if (lane.is_quote()) return Verdict::keep();
-                context.remember(lane, next_state(lane, found->entry.state));
+                static_cast<void>(context.remember(lane, next_state(lane, found->entry.state), false));
                 context.counters.flows_copied.add(1);
                 return Verdict::keep();
             }

@@ -69,9 +69,10 @@ std::uint32_t FlowTable::occupied(const shm::FlowBucket& bucket) noexcept {
 void FlowTable::clear(Position position) noexcept {
     auto& units = buckets_[position.bucket].units;
     const std::uint64_t meta = units[position.unit].meta.load(std::memory_order_relaxed);
-    const auto wipe = [](shm::FlowUnit& unit) {
-        const std::uint64_t sequence = sequence_of(unit.meta.load(std::memory_order_relaxed));
-        unit.meta.store(make_tag(Kind::empty, {}, sequence + 1), std::memory_order_release);
+    const auto wipe = [this, &position](shm::FlowUnit& unit) {
+        const std::uint64_t old = unit.meta.load(std::memory_order_relaxed);
+        if (counts(position.bucket, old)) live_.remove(handle_of(old));
+        unit.meta.store(make_tag(Kind::empty, {}, sequence_of(old) + 1), std::memory_order_release);
     };
     wipe(units[position.unit]);
     if (kind_of(meta) == Kind::wide_first) wipe(units[position.unit + 1U]);
@@ -83,6 +84,7 @@ void FlowTable::put(Position position, const FlowKey& key, const FlowEntry& entr
     clear(position);
     shm::FlowUnit& first = units[position.unit];
     const std::uint64_t sequence = sequence_of(first.meta.load(std::memory_order_relaxed));
+    if (counts(position.bucket, make_meta(make_tag(Kind::narrow, entry.state, 0), entry))) live_.add(entry.handle);
     if (!needs_wide(key)) {
         first.key.store(std::uint64_t{key.peer.as_v4().raw} | std::uint64_t{key.peer_port.raw} << 32 |
                             std::uint64_t{key.listener.value} << 48,
@@ -104,7 +106,15 @@ void FlowTable::touch(Position position, const FlowEntry& entry) noexcept {
     std::atomic<std::uint64_t>& meta = buckets_[position.bucket].units[position.unit].meta;
     const std::uint64_t old = meta.load(std::memory_order_relaxed);
     const std::uint64_t fresh = make_meta(make_tag(kind_of(old), entry.state, sequence_of(old)), entry);
-    if (fresh != old) meta.store(fresh, std::memory_order_release);  // a line that is only read stays shared
+    if (fresh == old) return;  // a line that is only read stays shared
+    meta.store(fresh, std::memory_order_release);
+    const bool counted = counts(position.bucket, old);
+    if (counted == counts(position.bucket, fresh)) return;
+    if (counted) {
+        live_.remove(handle_of(old));
+    } else {
+        live_.add(handle_of(fresh));
+    }
 }
 
 void FlowTable::erase(Position position) noexcept { clear(position); }
