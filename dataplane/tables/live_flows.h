@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "src/base/time.h"
@@ -56,12 +57,14 @@ class FlowSums {
   public:
     static constexpr Duration interval = Duration::milliseconds(20);
 
+    explicit FlowSums(std::vector<shm::Handle> handles = {}) : handles_(std::move(handles)) {}
+
     // The backends whose flows anybody asks about, from now on.
     void follow(const shm::Tables& tables);
     void sum(const shm::State& state) const noexcept;
 
   private:
-    std::vector<shm::Handle> handles_{};
+    std::vector<shm::Handle> handles_;
 };
 
 }  // namespace shunt::dataplane
