@@ -116,20 +116,26 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
     Answer answer;
     answer.lane.tuple = tuple;
     answer.lane.family = tuple.source.family();
+    answer.lane.plain = true;
     answer.lane.tcp_flags = tcp_ack;             // as a packet of a connection that may exist already
     const auto news = std::make_unique<News>();  // nobody listens
-    answer.verdict = FindService{tables, flow_seed, *news}.apply(answer.lane);
+    FindService find_service{tables, flow_seed, *news};
+    find_service.prefetch(answer.lane);
+    answer.verdict = find_service.apply(answer.lane);
     for (std::uint16_t i = 0; i < flows.size() && answer.verdict.keeps(); ++i) {
-        if (context.find(flows[i], answer.lane)) answer.worker = answer.worker.value_or(i);
+        Lane lane = answer.lane;
+        if (context.find(flows[i], lane)) answer.worker = answer.worker.value_or(i);
     }
-    if (answer.verdict.keeps()) answer.verdict = LookUpFlow{context}.apply(answer.lane);
-    if (answer.lane.handle || !answer.verdict.keeps()) return answer;
-    answer.lane.may_remember = false;  // by the table: what else a worker would choose by, only that worker knows
+    LookUpFlow look_up{context};
+    look_up.prefetch(answer.lane);
+    if (answer.verdict.keeps()) answer.verdict = look_up.apply(answer.lane);
     SchedulerMemory memory({}, WorkerIndex(0), 1, 0);
-    answer.verdict = ChooseBackend{context, memory}.apply(answer.lane);
-    const Choice choice = tables.listeners[answer.lane.listener.value].choice;
-    if (answer.lane.direction == Direction::to_backend && choice != Choice::by_table) {
-        std::swap(answer.table_backend, answer.lane.handle);
+    if (answer.verdict.keeps()) answer.verdict = ChooseBackend{context, memory}.apply(answer.lane);
+    const shm::ListenerRecord& listener = tables.listeners[answer.lane.listener.value];
+    const bool chosen = answer.verdict.keeps() && !answer.worker && answer.lane.direction == Direction::to_backend;
+    if (chosen && listener.choice != Choice::by_table) {
+        answer.table_backend = tables.choose(listener, tables.hash(listener, tuple));
+        answer.lane.handle = {};  // whom a worker would choose, only that worker can say
     }
     return answer;
 }

@@ -19,12 +19,13 @@ class FlowSweep {
     // Once per poll. Flows that a predecessor left are counted in a hurry.
     void step(Instant now, FlowTable& flows, const FlowPolicy& policy) noexcept {
         if (now < next_ && flows.all_counted()) return;
+        if (!policy.tables.generation()) return;  // nobody can say yet what an entry means
         next_ = now + interval_;
         for (std::uint32_t i = 0; i < buckets_per_step; ++i) {
             flows.tidy(at_, policy);
             if (++at_ == buckets_) at_ = 0;
         }
-        for (std::uint32_t i = 0; i < buckets_per_step && at_ + i < buckets_; ++i) flows.prefetch_bucket(at_ + i);
+        for (std::uint32_t i = 0; i < buckets_per_step && at_ + i < buckets_; ++i) flows.prefetch(at_ + i);
     }
 
   private:
