@@ -1,6 +1,7 @@
 // `shunt service`: what is balanced. A service is named by its name, or by VIP:PORT/PROTO.
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
+#include "src/balance/scheduler.h"
 #include "src/net/forwarding_mode.h"
 
 namespace shunt::cli {
