@@ -21,6 +21,7 @@
 #include "dataplane/path/look_up_flow.h"
 #include "dataplane/path/parse.h"
 #include "dataplane/path/step.h"
+#include "dataplane/path/sweep_flows.h"
 #include "dataplane/ports/port.h"
 #include "src/base/clock.h"
 #include "src/shm/generation.h"
@@ -85,7 +86,10 @@ class Worker {
     shm::WorkerBlock& block_;
     std::span<shm::ServiceDrops> drops_;
     std::span<shm::BackendCounters> backends_;
+    LiveFlows live_;
     FlowTable flows_;
+    FlowSweep sweep_;
+    SchedulerMemory schedulers_;
     std::vector<FlowTable> others_;
     Fragments fragments_;
     LinkAddresses links_;
@@ -111,7 +115,10 @@ Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerInd
       block_(state.workers()[index.value]),
       drops_(state.drops(index)),
       backends_(state.backends(index)),
-      flows_(state.flows(index)),
+      live_(state, index),
+      flows_(state.flows(index), live_, state.header().starts <= 1),
+      sweep_(flows_.bucket_count()),
+      schedulers_(live_, index, state.shape().workers, state.header().flow_seed.words[0]),
       fragments_(state.header().flow_seed, static_cast<std::uint16_t>(state.shape().workers)),
       links_(state.links(), state.neighbours()),
       path_mtus_(state.path_mtus(), state.header().path_mtus_known),
@@ -136,6 +143,7 @@ std::uint32_t Worker<P, C>::poll_once() noexcept {
     receive_fragments(now);
     packets += batch_.received();
     if (batch_.received() != 0) process(now, tables);
+    sweep_.step(now, flows_, {tables, tick_at(now)});
     generations_.quiesce();  // nothing of `tables` is held any more
     block_.heartbeat.set(static_cast<std::uint64_t>(now.nanoseconds));
     return static_cast<std::uint32_t>(packets);
@@ -192,7 +200,7 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, seed, news_};
     LookUpFlow look_up_flow{context};
-    ChooseBackend choose_backend{context};
+    ChooseBackend choose_backend{context, schedulers_};
     DecideDatagram decide_datagram{fragments_, now};
     Forward forward{tables, links_, path_mtus_, port_macs_, news_, tick};
 

@@ -11,7 +11,7 @@
 #include "dataplane/path/choose_backend.h"
 #include "dataplane/path/find_service.h"
 #include "dataplane/tables/link_addresses.h"
-#include "src/balance/maglev.h"
+#include "src/balance/schedule.h"
 #include "src/base/clock.h"
 #include "src/shm/generation.h"
 #include "src/shm/region.h"
@@ -33,6 +33,7 @@ struct Answer {
     Verdict verdict{Verdict::keep()};
     Lane lane;
     std::optional<std::uint16_t> worker{};  // whose flow table knew the flow
+    shm::Handle table_backend{};            // no flow is known, and the table is not all that the scheduler goes by
 };
 
 // The two regions as a reader maps them. Without a data plane there is only the control plane's.
@@ -129,7 +130,14 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
     LookUpFlow look_up{context};
     look_up.prefetch(answer.lane);
     if (answer.verdict.keeps()) answer.verdict = look_up.apply(answer.lane);
-    if (answer.verdict.keeps()) answer.verdict = ChooseBackend{context}.apply(answer.lane);
+    SchedulerMemory memory({}, WorkerIndex(0), 1, 0);
+    if (answer.verdict.keeps()) answer.verdict = ChooseBackend{context, memory}.apply(answer.lane);
+    const shm::ListenerRecord& listener = tables.listeners[answer.lane.listener.value];
+    const bool chosen = answer.verdict.keeps() && !answer.worker && answer.lane.direction == Direction::to_backend;
+    if (chosen && listener.choice != Choice::by_table) {
+        answer.table_backend = tables.choose(listener, tables.hash(listener, tuple));
+        answer.lane.handle = {};  // whom a worker would choose, only that worker can say
+    }
     return answer;
 }
 
@@ -153,6 +161,15 @@ std::string_view text_of(shm::BackendStatus status) {
     return "?";
 }
 
+std::string target_of(const shm::Tables& tables, shm::Handle handle) {
+    const shm::BackendRecord& backend = tables.backend(handle);
+    return address_and_port(backend.address, backend.port.host());
+}
+
+Scheduler scheduler_of(const shm::Tables& tables, const shm::ListenerRecord& listener) {
+    return tables.services[listener.service.value].scheduler;
+}
+
 // The choice without some of the backends: the same table building, the same slot.
 std::optional<std::string> without(const shm::Tables& tables, const shm::ListenerRecord& listener, std::uint64_t hash,
                                    const std::vector<IpAddress>& gone) {
@@ -165,13 +182,18 @@ std::optional<std::string> without(const shm::Tables& tables, const shm::Listene
     }
     if (left.empty() || listener.table_size == 0) return std::nullopt;
     std::sort(left.begin(), left.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
-    const auto slots = maglev_table(left, listener.table_size);
+    const auto slots = slot_table(scheduler_of(tables, listener), left, listener.table_size);
     return left[slots[scale_hash(hash, slots.size())]].key;
 }
 
 std::string reason_of(const Answer& answer, const shm::Tables& tables) {
     if (answer.verdict.punts()) return "no service listens there: the kernel's packet";
     if (!answer.verdict.keeps()) return std::string(shm::text_of(answer.verdict.reason()).meaning);
+    if (answer.table_backend) {
+        return "no flow is known: the backend of one that opens depends on what is live then; a packet that opens none "
+               "goes by the table, to " +
+               target_of(tables, answer.table_backend);
+    }
     const std::string status(text_of(tables.backend(answer.lane.handle).status));
     return (answer.worker ? "a flow known to worker " + std::to_string(*answer.worker) : std::string("by the table")) +
            "; the backend is " + status;
@@ -179,8 +201,10 @@ std::string reason_of(const Answer& answer, const shm::Tables& tables) {
 
 json describe(const Answer& answer, const shm::Tables& tables, const Question& question) {
     json document{{"service", nullptr},
+                  {"scheduler", nullptr},
                   {"backend", nullptr},
                   {"target", nullptr},
+                  {"table_target", nullptr},
                   {"slot", nullptr},
                   {"hash", nullptr},
                   {"source", "none"},
@@ -191,22 +215,24 @@ json describe(const Answer& answer, const shm::Tables& tables, const Question& q
                   {"reason", reason_of(answer, tables)}};
     const shm::ListenerRecord& listener = tables.listeners[answer.lane.listener.value];
     if (!listener.in_use || answer.lane.direction != Direction::to_backend) return document;
-    const std::uint64_t hash = hash_tuple(tables.site_seed(), question.tuple);
+    const std::uint64_t hash = tables.hash(listener, question.tuple);
     char hex[17];
     std::snprintf(hex, sizeof hex, "%016llx", static_cast<unsigned long long>(hash));
     document["service"] = name_of(tables.services[listener.service.value]);
     document["mode"] = to_string(listener.mode);
     document["hash"] = hex;
+    document["scheduler"] = to_string(scheduler_of(tables, listener));
     document["table_size"] = listener.table_size;
-    if (listener.slots) document["slot"] = scale_hash(hash, listener.table_size);
+    const bool by_table = listener.choice == Choice::by_table;
+    if (listener.slots && by_table) document["slot"] = scale_hash(hash, listener.table_size);
     if (answer.verdict.keeps() && answer.lane.handle) {
-        const shm::BackendRecord& backend = tables.backend(answer.lane.handle);
-        document["backend"] = key_of(backend);
-        document["target"] = address_and_port(backend.address, backend.port.host());
+        document["backend"] = key_of(tables.backend(answer.lane.handle));
+        document["target"] = target_of(tables, answer.lane.handle);
         document["source"] = answer.worker ? "flow" : "table";
         if (answer.worker) document["worker"] = *answer.worker;
     }
-    if (!question.if_down.empty()) {
+    if (answer.table_backend) document["table_target"] = target_of(tables, answer.table_backend);
+    if (!question.if_down.empty() && by_table) {
         const auto next = without(tables, listener, hash, question.if_down);
         document["if_down"] = next ? json(*next) : json();
     }
@@ -218,12 +244,17 @@ void print(const Session& session, const json& d, const Question& question) {
         session.out << cell(d, "reason") << "\n";
         return;
     }
-    session.out << "service " << cell(d, "service") << ", slot " << cell(d, "slot") << " of " << cell(d, "table_size")
-                << ", generation " << cell(d, "generation") << "\n";
+    session.out << "service " << cell(d, "service") << ", scheduler " << cell(d, "scheduler");
+    if (!d["slot"].is_null()) session.out << ", slot " << cell(d, "slot") << " of " << cell(d, "table_size");
+    session.out << ", generation " << cell(d, "generation") << "\n";
     session.out << cell(d, "reason");
     if (!d["target"].is_null()) session.out << "  ->  " << cell(d, "target") << ", mode " << cell(d, "mode");
     session.out << "\n";
     if (question.if_down.empty()) return;
+    if (d["slot"].is_null()) {
+        session.out << "new flows go by what is live then: without these backends to one of the others\n";
+        return;
+    }
     session.out << "new flows, if";
     for (const IpAddress& address : question.if_down) session.out << " " << address.text();
     session.out << (question.if_down.size() == 1 ? " goes" : " go") << " down: " << cell(d, "if_down") << "\n";
@@ -260,7 +291,8 @@ int explain(const Arguments& arguments, const Session& session) {
     } else {
         print(session, *document, *question);
     }
-    return (*document)["target"].is_null() ? exit_refused : exit_ok;
+    const bool leads_on = !(*document)["target"].is_null() || !(*document)["table_target"].is_null();
+    return leads_on ? exit_ok : exit_refused;
 }
 
 }  // namespace

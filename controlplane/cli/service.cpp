@@ -1,6 +1,7 @@
 // `shunt service`: what is balanced. A service is named by its name, or by VIP:PORT/PROTO.
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
+#include "src/balance/scheduler.h"
 #include "src/net/forwarding_mode.h"
 
 namespace shunt::cli {
@@ -111,12 +112,15 @@ int delete_service(const Arguments& arguments, const Session& session) {
 }  // namespace
 
 std::vector<Verb> service_verbs() {
-    std::string modes;
-    for (const auto& mode : forwarding_modes) modes += (modes.empty() ? "" : ", ") + std::string(mode.name);
+    const auto names_in = [](const auto& list) {
+        std::string names;
+        for (const auto& traits : list) names += (names.empty() ? "" : ", ") + std::string(traits.name);
+        return names;
+    };
     const Parameter name{"SERVICE", Parameter::Kind::required, "name of the service"};
     const std::vector<Parameter> settings{
-        {"--mode", Parameter::Kind::option, "how packets reach the backends: " + modes},
-        {"--scheduler", Parameter::Kind::option, "how a backend is chosen"},
+        {"--mode", Parameter::Kind::option, "how packets reach the backends: " + names_in(forwarding_modes)},
+        {"--scheduler", Parameter::Kind::option, "who gets a new flow: " + names_in(schedulers)},
         {"--set", Parameter::Kind::option,
          "KEY=VALUE for any key below [[service]], tunnel.port=6080 for one in a table below; null takes the key out; "
          "may be repeated"}};

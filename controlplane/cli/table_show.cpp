@@ -5,7 +5,7 @@
 
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
-#include "src/balance/maglev.h"
+#include "src/balance/schedule.h"
 #include "src/config/file.h"
 #include "src/config/validate.h"
 
@@ -33,9 +33,11 @@ bool has_vip_of(const config::Service& service, Family family) {
 
 json document_of(const config::Service& service, Family family) {
     const auto backends = members(service, family);
-    const auto slots = maglev_table(backends, *service.table_size);
+    const auto slots = slot_table(service.scheduler, backends, *service.table_size);
     json document{{"service", service.name},
                   {"family", static_cast<int>(family)},
+                  {"scheduler", to_string(service.scheduler)},
+                  {"only_table", traits_of(service.scheduler).only_table()},
                   {"table_size", *service.table_size},
                   {"generation", nullptr},
                   {"source", "file"},
@@ -80,7 +82,11 @@ Result<json> from_file(const std::string& path, const std::string& name, const s
 int print(const Session& session, const json& document) {
     if (session.json()) return print_json(session, document);
     session.out << "service " << cell(document, "service") << ", IPv" << cell(document, "family") << ", "
-                << cell(document, "table_size") << " slots, hash " << cell(document, "hash") << "\n";
+                << cell(document, "table_size") << " slots, hash " << cell(document, "hash") << ", scheduler "
+                << cell(document, "scheduler") << "\n";
+    if (!document["only_table"].get<bool>()) {
+        session.out << "flows that open are given by the scheduler; by this table goes only what belongs to no flow\n";
+    }
     const double size = document["table_size"].get<double>();
     Table table({"BACKEND", "WEIGHT", "SLOTS", "SHARE"});
     for (const json& backend : document["backends"]) {

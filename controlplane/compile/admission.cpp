@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "src/balance/maglev.h"
+#include "src/balance/schedule.h"
 
 namespace shunt::controlplane {
 namespace {
@@ -54,6 +54,7 @@ Result<FamilyTable> make_table(const config::Service& service, Family vip, std::
                                const FamilyTable& before) {
     FamilyTable table;
     table.backends = ready_in_key_order(service, vip, admissions);
+    table.scheduler = service.scheduler;
     table.table_size = service.table_size.value_or(default_table_size(service.backends.size()));
     for (const std::uint32_t b : table.backends) table.members.push_back(service.backends[b]);
     if (table.members.empty()) return table;
@@ -64,14 +65,19 @@ Result<FamilyTable> make_table(const config::Service& service, Family vip, std::
                                std::to_string(shm::max_slots),
                      .key = "service." + service.name + ".table_size"};
     }
-    if (table.members == before.members && table.table_size == before.table_size) {
+    if (table.members == before.members && table.table_size == before.table_size &&
+        table.scheduler == before.scheduler) {
         table.slots = before.slots;
+        table.numbers = before.numbers;
         table.hash = before.hash;
         return table;
     }
     std::vector<WeightedKey> keys;
     for (const config::Backend& member : table.members) keys.push_back({member.key(), member.weight});
-    table.slots = std::make_shared<const std::vector<std::uint16_t>>(maglev_table(keys, table.table_size));
+    using Numbers = std::vector<std::uint16_t>;
+    table.slots = std::make_shared<const Numbers>(slot_table(service.scheduler, keys, table.table_size));
+    Numbers numbers = choice_numbers(service.scheduler, keys);
+    if (!numbers.empty()) table.numbers = std::make_shared<const Numbers>(std::move(numbers));
     table.hash = table_hash(keys, *table.slots);
     return table;
 }

@@ -35,12 +35,14 @@ std::vector<Admission> admit(const config::Service& service, std::span<const shm
 struct FamilyTable {
     std::vector<std::uint32_t> backends{};   // positions in the service of those that take flows, in key order
     std::vector<config::Backend> members{};  // the same, as values
+    Scheduler scheduler{};
     std::uint32_t table_size{};
-    SharedVector<std::uint16_t> slots{};  // positions in `backends`; null if it is empty
-    std::uint64_t hash{};                 // CONTRACTS: `table show`; 0 if there is no table
+    SharedVector<std::uint16_t> slots{};    // positions in `backends`; null if it is empty
+    SharedVector<std::uint16_t> numbers{};  // what the scheduler's choice goes by besides; null if that is nothing
+    std::uint64_t hash{};                   // CONTRACTS: `table show`; 0 if there is no table
 };
 
-// `before` is given back where it has the same members.
+// `before` is given back where it has the same scheduler, size and members.
 Result<FamilyTable> make_table(const config::Service& service, Family vip, std::span<const Admission> admissions,
                                const FamilyTable& before);
 

@@ -17,9 +17,10 @@ template <class T>
 using SharedVector = std::shared_ptr<const std::vector<T>>;  // null: none. The same pointer means the same content
 
 struct ListenerImage {
-    shm::ListenerRecord record{};  // `slots` and `handles` are 0 here
+    shm::ListenerRecord record{};  // `slots`, `handles` and `numbers` are 0 here
     SharedVector<std::uint16_t> slots{};
     SharedVector<shm::Handle> handles{};
+    SharedVector<std::uint16_t> numbers{};
 };
 
 struct Image {

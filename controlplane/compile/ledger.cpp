@@ -29,7 +29,7 @@ Ledger::Ledger(const shm::Tables& published) : book_(Book::read(published)) {
     }
     for (std::uint32_t i = 1; i < published.listeners.count(); ++i) {
         shm::ListenerRecord& listener = at(image_.listeners, i).record = published.listeners[i];
-        listener.slots = listener.handles = 0;
+        listener.slots = listener.handles = listener.numbers = 0;
         if (listener.in_use) image_.listener_map.add_counted(endpoint_of(listener), i);
     }
     for (std::uint32_t i = 1; i < published.backends.count(); ++i) {

@@ -79,7 +79,7 @@ class Maker {
         image_.numbers.index = ServiceIndex(static_cast<std::uint16_t>(index));
         service_.name.copy(record.name.data(), record.name.size());
         record.mode = service_.mode;
-        record.scheduler = static_cast<std::uint8_t>(service_.scheduler);
+        record.scheduler = service_.scheduler;
         return Done{};
     }
 
@@ -179,10 +179,17 @@ class Maker {
         if (service_.direct_access) record.flags |= shm::ListenerRecord::direct_access;
         record.in_use = 1;
         record.table_size = table.table_size;
-        record.backends = static_cast<std::uint32_t>(table.backends.size());
+        record.backends = static_cast<std::uint16_t>(table.backends.size());
+        record.choice = traits_of(service_.scheduler).choice;
+        record.affinity = service_.effective_affinity();
+        if (record.choice == Choice::bounded) {
+            record.load_factor = service_.load_factor.value_or(config::default_load_factor);
+        }
+        record.number_count = table.numbers ? static_cast<std::uint32_t>(table.numbers->size()) : 0;
         record.timeouts = flow_timeouts(service_.timeouts, in_.timeouts);
         record.mode_settings = mode_settings(service_);
         listener.slots = table.slots;
+        listener.numbers = table.numbers;
         if (table.slots) listener.handles = handles_of(table, vip);
         image_.listeners.push_back(std::move(listener));
         return Done{};

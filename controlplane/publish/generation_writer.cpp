@@ -77,6 +77,7 @@ void GenerationWriter::place_listener(std::uint32_t index, const ListenerImage& 
     };
     record.slots = place(old.slots, BlockKind::slots, listener.slots, origins_.slots);
     record.handles = place(old.handles, BlockKind::handles, listener.handles, origins_.handles);
+    if (listener.numbers) record.numbers = place(old.numbers, BlockKind::numbers, listener.numbers, origins_.numbers);
 }
 
 shm::PagedArrayRef GenerationWriter::listeners(const Image& image) {

@@ -14,6 +14,7 @@ namespace shunt::controlplane {
 struct Origins {
     std::vector<SharedVector<std::uint16_t>> slots{};  // by listener
     std::vector<SharedVector<shm::Handle>> handles{};
+    std::vector<SharedVector<std::uint16_t>> numbers{};
     SharedVector<shm::TrieNode> routes_v4{}, routes_v6{};
 };
 

@@ -156,9 +156,11 @@ void Publisher::settle(Generation generation, shm::BlockOffset root, const Image
 
     origins_.slots.resize(image.listeners.size());
     origins_.handles.resize(image.listeners.size());
+    origins_.numbers.resize(image.listeners.size());
     for (std::size_t i = 0; i < image.listeners.size(); ++i) {
         if (origins_.slots[i] != image.listeners[i].slots) origins_.slots[i] = image.listeners[i].slots;
         if (origins_.handles[i] != image.listeners[i].handles) origins_.handles[i] = image.listeners[i].handles;
+        if (origins_.numbers[i] != image.listeners[i].numbers) origins_.numbers[i] = image.listeners[i].numbers;
     }
     origins_.routes_v4 = image.routes_v4;
     origins_.routes_v6 = image.routes_v6;

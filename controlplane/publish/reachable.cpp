@@ -61,6 +61,7 @@ std::vector<Extent> reachable(const std::byte* region, BlockOffset root_offset) 
             if (!listeners[i].in_use) continue;
             walk.block<std::uint16_t>(listeners[i].slots, listeners[i].table_size);
             walk.block<shm::Handle>(listeners[i].handles, listeners[i].backends);
+            walk.block<std::uint16_t>(listeners[i].numbers, listeners[i].number_count);
         }
     });
     walk.map(root.listener_map);

@@ -49,7 +49,7 @@ class ServiceStatus {
         return {{"name", service_.name},
                 {"vip", std::move(vips)},
                 {"mode", to_string(service_.mode)},
-                {"scheduler", "maglev"},
+                {"scheduler", to_string(service_.scheduler)},
                 {"table_size", service_.table_size.value_or(0)},
                 {"table_hash", {{"ipv4", hash(0)}, {"ipv6", hash(1)}}},
                 {"verdict", verdict_},

@@ -183,6 +183,10 @@ void DataPlane::turn(Instant now) {
     if (acceptor_) take_newest(now);
     roll_out(now);
     if (requests_) requests_->turn(tables_, tick_at(now));
+    if (now >= next_sums_) {
+        flow_sums_.sum(state_);
+        next_sums_ = now + FlowSums::interval;
+    }
     if (now >= next_house_) keep_house(now);
 }
 
@@ -242,6 +246,7 @@ void DataPlane::take_newest(Instant now) {
     }
     acceptor_->accept(*tables);
     tables_ = *tables;
+    flow_sums_.follow(tables_);
     rollout_.accepted(tables_.generation());
 }
 

@@ -90,6 +90,7 @@ class DataPlane {
     MonotonicClock clock_{};
     HandOver hand_over_;
     PathMtus path_mtus_;
+    FlowSums flow_sums_{};
     std::vector<std::unique_ptr<Running>> workers_{};
     std::optional<Requests> requests_{};  // once there are workers
     std::atomic<bool> stop_workers_{false};
@@ -97,7 +98,7 @@ class DataPlane {
     Status failure_{Done{}};
     int signals_{-1};
     bool neighbours_spoke_{true};
-    Instant next_links_{}, next_house_{}, next_follow_{};
+    Instant next_links_{}, next_house_{}, next_follow_{}, next_sums_{};
     std::optional<Generation> to_follow_{};  // passed by all workers, not yet by the steering programs
     std::string last_report_{};
     std::uint64_t last_refused_{};

@@ -111,6 +111,12 @@ void clear(std::span<T> records) noexcept {
     std::memset(static_cast<void*>(records.data()), 0, records.size_bytes());
 }
 
+// The sweeps of the new workers count again.
+void clear_counts_of_flows(const shm::State& state, WorkerIndex worker) noexcept {
+    clear(state.own_flows(worker));
+    clear(state.flow_offsets(worker));
+}
+
 std::string path_of(const std::string& directory, std::uint64_t number) {
     return directory + "/" + std::string(prefix) + std::to_string(number);
 }
@@ -230,6 +236,7 @@ void StateRegion::adopt(Instant now) noexcept {
         state.workers()[i].online.store(0, std::memory_order_relaxed);
         state.workers()[i].passed.store(0, std::memory_order_relaxed);
         book_lost(state, WorkerIndex(i));
+        clear_counts_of_flows(state, WorkerIndex(i));
     }
     book_fragments_lost(state);
     // In this order: a death in between makes flows a little older, never younger than now.
@@ -249,6 +256,7 @@ bool StateRegion::bind_tables(std::uint64_t identity) noexcept {
     for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
         clear(state.flows(WorkerIndex(i)));
         clear(state.backends(WorkerIndex(i)));
+        clear_counts_of_flows(state, WorkerIndex(i));
     }
     clear(state.links());
     return false;

@@ -5,14 +5,20 @@
 // deal flows to other workers, so a packet that opens nothing and is not known here looks into the other tables,
 // read-only and within a budget per burst, and its entry is copied (DESIGN section 4). Nothing is decided for good
 // before that look-aside was done.
+//
+// Only a flow that opens here, and is remembered, goes by turn, chance or load, as its service's scheduler says.
+// Everything else goes by the table, which says the same on every worker and node, before and after a restart: packets
+// of connections nobody knows, flows there is no room for, errors, and replies, whose listener is derived by it.
 #pragma once
 
 #include "dataplane/path/look_up_flow.h"
+#include "dataplane/schedulers/list.h"
 
 namespace shunt::dataplane {
 
 struct ChooseBackend {
     FlowContext& context;
+    SchedulerMemory& memory;
 
     void prefetch(Lane&) noexcept {}
 
@@ -77,7 +83,7 @@ struct ChooseBackend {
             const auto found = context.find(other, lane);
             if (!found) continue;
             if (lane.is_quote()) return Verdict::keep();
-            context.remember(lane, next_state(lane, found->entry.state));
+            static_cast<void>(context.remember(lane, next_state(lane, found->entry.state), false));
             context.counters.flows_copied.add(1);
             return Verdict::keep();
         }
@@ -91,18 +97,30 @@ struct ChooseBackend {
         return goes_by_table ? Verdict::keep() : Verdict::drop(shm::DropReason::look_aside_busy);
     }
 
-    void remember(Lane& lane) noexcept {
-        if (!lane.may_remember || !(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return;
-        context.remember(lane, next_state(lane, lane.is_tcp() ? FlowState::established : FlowState::datagram));
+    bool remember(Lane& lane) noexcept {
+        if (!lane.may_remember || !(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return false;
+        const FlowState state = next_state(lane, lane.is_tcp() ? FlowState::established : FlowState::datagram);
+        return context.remember(lane, state, true);
     }
 
     Verdict choose(Lane& lane) noexcept {
         const shm::ListenerRecord& listener = *lane.listener_record;
-        const shm::Handle handle = context.tables.choose(listener, hash_tuple(context.tables.site_seed(), lane.tuple));
-        if (!handle) return Verdict::drop(shm::DropReason::no_backend);
-        context.give(lane, lane.listener, listener, handle, context.tables.backend(handle));
-        remember(lane);
+        const std::uint64_t hash = context.tables.hash(listener, lane.tuple);
+        const shm::Handle by_table = context.tables.choose(listener, hash);
+        if (!by_table) return Verdict::drop(shm::DropReason::no_backend);
+        const shm::Handle chosen = listener.choice == Choice::by_table ? shm::Handle{} : choose_otherwise(lane, hash);
+        give(lane, chosen ? chosen : by_table);
+        if (!remember(lane) && chosen) give(lane, by_table);
         return Verdict::keep();
+    }
+    // Handle 0: no flow opens here.
+    [[gnu::noinline]] shm::Handle choose_otherwise(const Lane& lane, std::uint64_t hash) noexcept {
+        const bool opens = lane.may_remember && (lane.is_opening() || !lane.is_tcp());
+        if (!opens) return {};
+        return Schedulers::choose(Opening::of(context.tables, lane.listener, hash), memory);
+    }
+    void give(Lane& lane, shm::Handle handle) noexcept {
+        context.give(lane, lane.listener, *lane.listener_record, handle, context.tables.backend(handle));
     }
 
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
@@ -115,12 +133,12 @@ struct ChooseBackend {
             const shm::ListenerRecord& listener = context.tables.listeners[index.value];
             direct_access |= (listener.flags & shm::ListenerRecord::direct_access) != 0;
             const FiveTuple forward{lane.peer(), listener.address, lane.peer_port(), listener.port, listener.protocol};
-            const shm::Handle handle = context.tables.choose(listener, hash_tuple(context.tables.site_seed(), forward));
+            const shm::Handle handle = context.tables.choose(listener, context.tables.hash(listener, forward));
             const shm::BackendRecord& backend = context.tables.backend(handle);
             if (!handle || backend.source != lane.source) continue;
             context.give(lane, index, listener, handle, backend);
             context.counters.flows_derived.add(1);
-            if (can_be_a_source(lane.peer())) remember(lane);
+            if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane));
             return Verdict::keep();
         }
         return direct_access ? Verdict::punt() : Verdict::drop(shm::DropReason::return_unknown);

@@ -15,6 +15,16 @@ struct FlowPolicy {
         return shm::backend_of(tables, entry, listener, now);
     }
 
+    // Its time is up. An entry of a listener that is gone waits: the listener may come back.
+    bool is_over(const FlowEntry& entry) const noexcept {
+        const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
+        return listener.in_use && shm::is_expired(entry, listener, now);
+    }
+    // Its handle still names the backend it was made for.
+    bool is_current(const FlowEntry& entry) const noexcept {
+        return tables.backend(entry.handle).status != shm::BackendStatus::absent;
+    }
+
     FlowClass classify(const FlowEntry& entry) const noexcept {
         const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
         if (!backend_of(entry, listener)) return FlowClass::dead;

@@ -78,9 +78,10 @@ struct FlowContext {
         return true;
     }
 
-    void remember(const Lane& lane, FlowState state) noexcept {
+    // `owned`: the choice was made here. False: there is no room.
+    bool remember(const Lane& lane, FlowState state, bool owned) noexcept {
         const FlowKey key{lane.peer(), lane.peer_port(), lane.listener, Be16{}};
-        const FlowEntry entry{lane.listener, Be16{}, lane.handle, state, policy.now};
+        const FlowEntry entry{lane.listener, Be16{}, lane.handle, state, policy.now, owned};
         const auto outcome =
             own.insert(lane.bucket_hash, key, entry, [this](const FlowEntry& e) { return policy.classify(e); });
         switch (outcome) {
@@ -96,6 +97,7 @@ struct FlowContext {
                 counters.flows_not_remembered.add(1);
                 break;
         }
+        return outcome != FlowTable::Inserted::no_room;
     }
 };
 

@@ -10,8 +10,12 @@
 // cleared first and stored last, with a sequence number that changes at every use of the unit, so a reader who sees the
 // same meta word before and after reading the key has read one entry (layout.h).
 //
-// Nothing is swept: entries are judged when they are met. What "dead" means is the caller's to say, because only the
-// tables know timeouts and backends.
+// Entries are judged when they are met, and a sweep that never does much at once (sweep_flows.h) clears away what has
+// expired. What "dead" means is the caller's to say, because only the tables know timeouts and backends.
+//
+// A worker counts the flows it chose for (`owned`; those it copied from another table are counted there), from the
+// entry to its end or its FIN: LiveFlows is told here, where entries come and go. What a predecessor left is counted as
+// the sweep first comes by; until then nothing of those buckets counts.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +24,7 @@
 #include <optional>
 #include <span>
 
+#include "dataplane/tables/live_flows.h"
 #include "src/base/prefetch.h"
 #include "src/base/time.h"
 #include "src/shm/flow.h"
@@ -50,7 +55,12 @@ class FlowTable {
     // `buckets` must not be empty; readers pass the const_cast of what they mapped read-only and only call find().
     explicit FlowTable(std::span<shm::FlowBucket> buckets) noexcept : buckets_(buckets) {}
 
+    // The owner's, who counts in `live`; `is_counted`: what is there now was counted before.
+    FlowTable(std::span<shm::FlowBucket> buckets, const LiveFlows& live, bool is_counted) noexcept
+        : buckets_(buckets), live_(live), counted_(is_counted ? static_cast<std::uint32_t>(buckets.size()) : 0) {}
+
     std::size_t bucket_count() const noexcept { return buckets_.size(); }
+    bool all_counted() const noexcept { return counted_ >= buckets_.size(); }
 
     // The two buckets of a peer; `hash` is hash_peer() of it.
     std::uint32_t first_bucket(std::uint64_t hash) const noexcept { return shm::first_bucket(hash, buckets_.size()); }
@@ -64,9 +74,9 @@ class FlowTable {
         ListenerIndex listener;
 
         explicit operator bool() const noexcept { return word != nullptr; }
-        FlowEntry entry() const noexcept { return decode(meta, listener, Be16{}); }
-        // The owner saw another packet of the flow. What says nothing new is not written: a line that is only read
-        // stays shared, and need not go back to memory.
+        FlowEntry entry() const noexcept { return shm::flow_entry(meta, listener, Be16{}); }
+        // The owner saw another packet of the flow, which neither opens nor closes it. What says nothing new is not
+        // written: a line that is only read stays shared, and need not go back to memory.
         void renew(FlowState state, Tick now) const noexcept {
             constexpr std::uint64_t kept = ~(std::uint64_t{3} << 2 | std::uint64_t{Tick::mask} << 8);
             const std::uint64_t fresh =
@@ -123,9 +133,17 @@ class FlowTable {
     // The owner saw another packet of the flow.
     void touch(Position position, FlowState state, Tick seen) noexcept {
         std::atomic<std::uint64_t>& word = buckets_[position.bucket].units[position.unit].meta;
-        Glance{&word, word.load(std::memory_order_relaxed), {}}.renew(state, seen);
+        const std::uint64_t before = word.load(std::memory_order_relaxed);
+        Glance{&word, before, {}}.renew(state, seen);
+        if (state != state_of(before)) [[unlikely]]
+            recount(position.bucket, before, word.load(std::memory_order_relaxed));
     }
     void erase(Position position) noexcept;
+
+    // One bucket of the sweep, which begins with the first: what `policy.is_over(entry)` is erased; the rest is
+    // counted, if `policy.is_current(entry)` and it was not yet.
+    template <class Policy>
+    void tidy(std::uint32_t bucket, const Policy& policy) noexcept;
 
     // Visits every entry as (peer, peer port, entry). For tools; entries being written are passed over.
     template <class Visit>
@@ -144,19 +162,24 @@ class FlowTable {
     static constexpr std::uint32_t half_full = 2;  // units
     static constexpr Kind kind_of(std::uint64_t meta) noexcept { return static_cast<Kind>(meta & 3); }
     static constexpr FlowState state_of(std::uint64_t meta) noexcept { return static_cast<FlowState>(meta >> 2 & 3); }
-    static constexpr std::uint64_t sequence_of(std::uint64_t meta) noexcept { return meta >> 4 & 15; }
+    static constexpr std::uint64_t owned_bit = shm::flow_owned_bit;
+    static constexpr std::uint64_t sequence_of(std::uint64_t meta) noexcept { return meta >> 5 & 7; }
     static constexpr std::uint64_t make_tag(Kind kind, FlowState state, std::uint64_t sequence) noexcept {
-        return static_cast<std::uint64_t>(kind) | static_cast<std::uint64_t>(state) << 2 | (sequence & 15) << 4;
+        return static_cast<std::uint64_t>(kind) | static_cast<std::uint64_t>(state) << 2 | (sequence & 7) << 5;
     }
     static constexpr std::uint64_t make_meta(std::uint64_t tag, const FlowEntry& entry) noexcept {
-        return tag | std::uint64_t{entry.seen.value} << 8 | std::uint64_t{entry.handle.value} << 32;
+        return tag | (entry.owned ? owned_bit : 0) | std::uint64_t{entry.seen.value} << 8 |
+               std::uint64_t{entry.handle.value} << 32;
+    }
+    static constexpr shm::Handle handle_of(std::uint64_t meta) noexcept {
+        return {static_cast<std::uint32_t>(meta >> 32)};
+    }
+    // Does a unit with this meta word count as a live flow?
+    bool counts(std::uint32_t bucket, std::uint64_t meta) const noexcept {
+        return (meta & owned_bit) != 0 && state_of(meta) != FlowState::closing && bucket < counted_;
     }
     static bool needs_wide(const FlowKey& key) noexcept { return !key.peer.is_v4() || key.service_port != Be16{}; }
 
-    static FlowEntry decode(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept {
-        return {listener, service_port, shm::Handle{static_cast<std::uint32_t>(meta >> 32)}, state_of(meta),
-                Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask}};
-    }
     // What stands in the second unit of a wide entry; see layout.h.
     struct WideTail {
         Be16 peer_port;
@@ -242,7 +265,7 @@ class FlowTable {
         const std::uint64_t key = load(unit.key);
         const bool is_peers = without_listener(key) == without_listener(narrow_key(peer, peer_port));
         if (kind_of(meta) != Kind::narrow || !is_peers || load(unit.meta) != meta) return std::nullopt;
-        return decode(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
+        return shm::flow_entry(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
     }
     static std::optional<FlowEntry> read_wide(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
                                               Be16 peer_port) noexcept {
@@ -253,17 +276,20 @@ class FlowTable {
         const WideTail tail = WideTail::decode(load(second.meta));
         const bool is_whole = kind_of(meta) == Kind::wide_first && load(first.meta) == meta;
         if (!is_whole || !is_peers || tail.peer_port != peer_port) return std::nullopt;
-        return decode(meta, tail.listener, tail.service_port);
+        return shm::flow_entry(meta, tail.listener, tail.service_port);
     }
     static std::uint32_t occupied(const shm::FlowBucket& bucket) noexcept;
 
     template <class Classify>
     Place judge(std::uint32_t bucket, std::uint8_t unit, std::uint8_t width, Tick now,
                 Classify& classify) const noexcept;
+    void recount(std::uint32_t bucket, std::uint64_t before, std::uint64_t after) noexcept;
     void clear(Position position) noexcept;
     void put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept;
 
     std::span<shm::FlowBucket> buckets_;
+    LiveFlows live_{};
+    std::uint32_t counted_{};  // buckets before this one
 };
 
 template <class Classify>
@@ -310,6 +336,19 @@ FlowTable::Inserted FlowTable::insert(std::uint64_t hash, const FlowKey& key, co
     if (best.worst == FlowClass::active) return Inserted::no_room;
     put(best.position, key, entry);
     return best.worst == FlowClass::dead ? Inserted::fresh : Inserted::evicted;
+}
+
+template <class Policy>
+void FlowTable::tidy(std::uint32_t bucket, const Policy& policy) noexcept {
+    const bool is_new = bucket == counted_;
+    if (is_new) ++counted_;
+    for (std::uint8_t unit = 0; unit < 4; ++unit) {
+        const auto stored = shm::read_flow(buckets_[bucket], unit);
+        if (!stored) continue;
+        const std::uint64_t meta = buckets_[bucket].units[unit].meta.load(std::memory_order_relaxed);
+        if (is_new && counts(bucket, meta) && policy.is_current(stored->entry)) live_.add(stored->entry.handle);
+        if (policy.is_over(stored->entry)) clear({bucket, unit});
+    }
 }
 
 template <class Visit>

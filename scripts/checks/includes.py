@@ -13,8 +13,8 @@ NET = [*BASE, "src/net/"]
 BALANCE = [*NET, "src/balance/"]
 HEART = [*BALANCE, "src/shm/"]
 # What is driven without DPDK: by unit tests, capture files, `shunt explain` and `shunt replay`.
-PACKET_PATH = ["dataplane/path/", "dataplane/modes/", "dataplane/tables/", "dataplane/ports/(?!dpdk_)",
-               "dataplane/(?!main)[^/]*$"]
+PACKET_PATH = ["dataplane/path/", "dataplane/modes/", "dataplane/schedulers/", "dataplane/tables/",
+               "dataplane/ports/(?!dpdk_)", "dataplane/(?!main)[^/]*$"]
 
 # (who, whom they may include), both as beginnings of paths; the first that fits a file counts.
 OWN = [
@@ -52,7 +52,7 @@ ONLY_IN = [
 
 # (headers, places that may not include them, what they are)
 NEVER_IN = [
-    (r"spdlog/", "src/|dataplane/(path|modes|tables)/", "logging"),
+    (r"spdlog/", "src/|dataplane/(path|modes|schedulers|tables)/", "logging"),
     (r"(thread|mutex|shared_mutex|condition_variable|future|semaphore|stop_token|pthread\.h)$", "src/", "threads"),
     (r"(sys/socket\.h|sys/epoll\.h|netdb\.h)$", "src/|controlplane/(state|compile)/", "sockets"),
     (r"boost/", "src/|dataplane/|controlplane/(state|compile)/", "Boost"),

@@ -56,6 +56,8 @@ Result<Json> live_table(const shm::Tables& tables, std::string_view service, Fam
     const auto hash = tables.services[index.value].table_hash[family == Family::ipv4 ? 0 : 1];
     return Json{{"service", service},
                 {"family", number},
+                {"scheduler", to_string(tables.services[index.value].scheduler)},
+                {"only_table", listener->choice == Choice::by_table},
                 {"table_size", listener->table_size},
                 {"generation", tables.generation().value},
                 {"source", "live"},

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "src/balance/scheduler.h"
 #include "src/base/time.h"
 #include "src/net/address.h"
 #include "src/net/forwarding_mode.h"
@@ -109,7 +110,8 @@ struct Backend {
     bool operator==(const Backend&) const = default;
 };
 
-enum class Scheduler : std::uint8_t { maglev };
+constexpr std::uint16_t least_load_factor = 101, default_load_factor = 125, most_load_factor = 1000;  // hundredths
+
 enum class OnNoBackend : std::uint8_t { drop };
 
 // What a mode needs of these (src/net/forwarding_mode.h says which it takes).
@@ -133,8 +135,10 @@ struct Service {
     std::string name{};
     std::vector<Endpoint> vips{};
     ForwardingMode mode{default_forwarding_mode};
-    Scheduler scheduler{Scheduler::maglev};
-    std::optional<std::uint32_t> table_size{};  // chosen at creation, then written into the desired state
+    Scheduler scheduler{default_scheduler};
+    std::optional<Affinity> affinity{};          // absent: the scheduler's own
+    std::optional<std::uint16_t> load_factor{};  // in hundredths, of maglev-bounded; absent: default_load_factor
+    std::optional<std::uint32_t> table_size{};   // chosen at creation, then written into the desired state
     bool flows{true};
     bool direct_access{false};
     Mss mss{};
@@ -144,6 +148,7 @@ struct Service {
     OnNoBackend on_no_backend{OnNoBackend::drop};
     std::optional<Check> check{};
     std::vector<Backend> backends{};
+    Affinity effective_affinity() const noexcept { return affinity.value_or(traits_of(scheduler).affinity); }
     bool operator==(const Service&) const = default;
 };
 

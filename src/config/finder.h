@@ -67,4 +67,7 @@ class Finder {
 // What the forwarding modes ask of their services, and of the way to the backends.
 void examine_modes(Finder& finder);
 
+// What the schedulers ask of theirs.
+void examine_schedulers(Finder& finder);
+
 }  // namespace shunt::config

@@ -142,9 +142,8 @@ void read_tunnel(TableReader& table, Tunnel& tunnel) {
 
 void read_service_keys_of_later_versions(TableReader& table) {
     Fixed fixed;
-    table.optional("affinity", fixed, one_of(affinity_words, later_affinities));
     table.optional("backends_from", fixed, one_of(backends_from_words, later_backends_from));
-    table.later({"load_factor", "sorry", "panic_threshold", "slow_start", "quorum", "outlier"});
+    table.later({"sorry", "panic_threshold", "slow_start", "quorum", "outlier"});
 }
 
 }  // namespace
@@ -161,7 +160,9 @@ void read_service(TableReader& table, Service& service) {
     table.list("vip", service.vips, as_vip);
     table.require("vip");
     table.optional("mode", service.mode, one_of(mode_words, later_modes));
-    table.optional("scheduler", service.scheduler, one_of(scheduler_words, later_schedulers));
+    table.optional("scheduler", service.scheduler, one_of(scheduler_words));
+    table.optional("affinity", service.affinity, one_of(affinity_words));
+    table.optional("load_factor", service.load_factor, as_load_factor);
     table.optional("table_size", service.table_size, between<std::uint32_t>(2, shm::max_slots));
     table.optional("flows", service.flows, as_on_off);
     table.optional("direct_access", service.direct_access, as_on_off);

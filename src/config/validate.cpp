@@ -169,6 +169,7 @@ class Examiner : public Finder {
             check(service);
             if (!service.flows) only_udp(service);
         }
+        examine_schedulers(*this);
         if (!vips()) return;
         backends();
         endpoints();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 
 #include "src/shm/limits.h"
 
@@ -161,6 +162,20 @@ Result<Duration> as_duration(const Json& value, Duration least, Duration most) {
         return wrong(shown(value) + " is out of range", "use " + duration_text(least) + " to " + duration_text(most));
     }
     return *duration;
+}
+
+Result<std::uint16_t> as_load_factor(const Json& value) {
+    if (!value.is_number()) {
+        return wrong(std::string(kind_of(value)) + " stands where a number belongs", "write a number, like 1.25");
+    }
+    const double hundredths = value.get<double>() * 100;
+    if (!(hundredths >= least_load_factor - 1e-6 && hundredths <= most_load_factor + 1e-6)) {
+        return wrong(shown(value) + " is out of range", "use 1.01 to 10");
+    }
+    if (std::abs(hundredths - std::round(hundredths)) > 1e-6) {
+        return wrong(shown(value) + " is finer than it can be", "use at most two digits after the point, like 1.25");
+    }
+    return static_cast<std::uint16_t>(std::lround(hundredths));
 }
 
 Result<Mss> as_mss(const Json& value) {

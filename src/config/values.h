@@ -43,6 +43,8 @@ inline auto lasting(Duration least, Duration most) {
     return [least, most](const Json& value) { return as_duration(value, least, most); };
 }
 
+Result<std::uint16_t> as_load_factor(const Json& value);  // 1.01 to 10.00: hundredths
+
 Result<Mss> as_mss(const Json& value);  // "auto", "off", or a number of bytes
 
 // ---- words of a closed list; `later` are those whose feature is not built yet

@@ -15,16 +15,14 @@ inline constexpr auto mode_words = [] {
     return words;
 }();
 inline constexpr std::array<std::string_view, 1> later_modes{"full-nat"};
-inline constexpr std::array<Word<Scheduler>, 1> scheduler_words{{{"maglev", Scheduler::maglev}}};
-inline constexpr std::array<std::string_view, 9> later_schedulers{"maglev-bounded",
-                                                                  "ring",
-                                                                  "source-hash",
-                                                                  "round-robin",
-                                                                  "weighted-round-robin",
-                                                                  "least-connections",
-                                                                  "weighted-least-connections",
-                                                                  "power-of-two",
-                                                                  "random"};
+inline constexpr auto scheduler_words = [] {
+    std::array<Word<Scheduler>, schedulers.size()> words{};
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = {schedulers[i].name, schedulers[i].scheduler};
+    return words;
+}();
+inline constexpr std::array<Word<Affinity>, 3> affinity_words{
+    {{"5-tuple", Affinity::five_tuple}, {"source", Affinity::source}, {"source-port", Affinity::source_port}}};
+static_assert(affinity_words.size() == static_cast<std::size_t>(Affinity::count));
 inline constexpr std::array<Word<OnNoBackend>, 1> no_backend_words{{{"drop", OnNoBackend::drop}}};
 inline constexpr std::array<std::string_view, 2> later_no_backend{"reset", "sorry"};
 inline constexpr std::array<Word<CheckType>, 2> check_words{{{"tcp", CheckType::tcp}, {"http", CheckType::http}}};
@@ -37,8 +35,6 @@ inline constexpr std::array<Word<bool>, 2> xdp_words{{{"native", false}, {"gener
 struct Fixed {
     bool operator==(const Fixed&) const = default;
 };
-inline constexpr std::array<Word<Fixed>, 1> affinity_words{{{"5-tuple", {}}}};
-inline constexpr std::array<std::string_view, 2> later_affinities{"source", "source-port"};
 inline constexpr std::array<Word<Fixed>, 1> backends_from_words{{{"file", {}}}};
 inline constexpr std::array<std::string_view, 1> later_backends_from{"api"};
 inline constexpr std::array<Word<Fixed>, 1> via_words{{{"direct", {}}}};

@@ -178,7 +178,10 @@ Tree write_service(const Service& service, Form form) {
     writer.put("vip", texts(service.vips));
     writer.put("mode", word(mode_words, service.mode));
     writer.put("scheduler", word(scheduler_words, service.scheduler));
-    writer.put("affinity", "5-tuple", false);
+    const auto affinity_word = [](Affinity affinity) { return word(affinity_words, affinity); };
+    writer.put("affinity", or_null(service.affinity, affinity_word), service.affinity.has_value());
+    writer.put("load_factor", or_null(service.load_factor, [](std::uint16_t hundredths) { return hundredths / 100.0; }),
+               service.load_factor.has_value());
     writer.put("table_size", number_or_null(service.table_size), service.table_size.has_value());
     writer.put("flows", on_off(service.flows), !service.flows);
     writer.put("direct_access", on_off(service.direct_access), service.direct_access);

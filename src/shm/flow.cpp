@@ -7,16 +7,11 @@ std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept { return wor
 
 FlowUnitKind kind_of(std::uint64_t meta) noexcept { return static_cast<FlowUnitKind>(meta & 3); }
 
-FlowEntry entry_of(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept {
-    return {listener, service_port, Handle{static_cast<std::uint32_t>(meta >> 32)},
-            static_cast<FlowState>(meta >> 2 & 3), Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask}};
-}
-
 StoredFlow narrow(std::uint64_t key, std::uint64_t meta) noexcept {
     const ListenerIndex listener(static_cast<std::uint16_t>(key >> 48));
     return {{IpAddress::v4(Be32::from_raw(static_cast<std::uint32_t>(key))),
              Be16::from_raw(static_cast<std::uint16_t>(key >> 32)), listener, Be16{}},
-            entry_of(meta, listener, Be16{})};
+            flow_entry(meta, listener, Be16{})};
 }
 
 StoredFlow wide(std::uint64_t high, std::uint64_t meta, const FlowUnit& second) noexcept {
@@ -26,7 +21,7 @@ StoredFlow wide(std::uint64_t high, std::uint64_t meta, const FlowUnit& second) 
     const Be16 service_port = Be16::from_raw(static_cast<std::uint16_t>(tail >> 48));
     return {{IpAddress::v6(std::bit_cast<IpAddress::Bytes>(std::array{high, low})),
              Be16::from_raw(static_cast<std::uint16_t>(tail >> 16)), listener, service_port},
-            entry_of(meta, listener, service_port)};
+            flow_entry(meta, listener, service_port)};
 }
 
 }  // namespace

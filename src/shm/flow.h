@@ -27,6 +27,7 @@ struct FlowEntry {
     Handle handle;
     FlowState state{};
     Tick seen;
+    bool owned{};  // the worker in whose table it is chose, and counts it
 };
 
 struct StoredFlow {
@@ -35,6 +36,17 @@ struct StoredFlow {
 };
 
 enum class FlowUnitKind : std::uint8_t { empty = 0, narrow, wide_first, wide_second };  // the low bits of a tag
+
+// What the first meta word of an entry says (layout.h).
+constexpr std::uint64_t flow_owned_bit = 16;
+constexpr FlowEntry flow_entry(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept {
+    return {listener,
+            service_port,
+            Handle{static_cast<std::uint32_t>(meta >> 32)},
+            static_cast<FlowState>(meta >> 2 & 3),
+            Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask},
+            (meta & flow_owned_bit) != 0};
+}
 
 // The entry that begins in a unit (0 to 3); nothing if none does, or if it is being written: as good as not there yet.
 std::optional<StoredFlow> read_flow(const FlowBucket& bucket, std::uint8_t unit) noexcept;
@@ -50,6 +62,10 @@ constexpr std::uint32_t second_bucket(std::uint64_t hash, std::uint64_t size) no
     return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
 }
 
+constexpr bool is_expired(const FlowEntry& entry, const ListenerRecord& listener, Tick now) noexcept {
+    return now.since(entry.seen) > listener.timeouts[entry.state];
+}
+
 // The backend of an entry, if it still holds: its time is not over, and that incarnation of the backend still serves
 // the listener's service and keeps its flows. Null: the entry is dead.
 inline const BackendRecord* backend_of(const Tables& tables, const FlowEntry& entry, const ListenerRecord& listener,
@@ -57,8 +73,7 @@ inline const BackendRecord* backend_of(const Tables& tables, const FlowEntry& en
     const BackendRecord& backend = tables.backend(entry.handle);
     // One branch: nearly always all of it holds.
     const bool holds = (listener.in_use != 0) & (backend.service == listener.service) &
-                       keeps_flows(backend.status, listener.protocol) &
-                       (now.since(entry.seen) <= listener.timeouts[entry.state]);
+                       keeps_flows(backend.status, listener.protocol) & !is_expired(entry, listener, now);
     return holds ? &backend : nullptr;
 }
 

@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "src/balance/scheduler.h"
 #include "src/base/index.h"
 #include "src/net/address.h"
 #include "src/net/forwarding_mode.h"
@@ -34,7 +35,7 @@
 
 namespace shunt::shm {
 
-constexpr std::uint32_t layout_version = 3;
+constexpr std::uint32_t layout_version = 4;
 constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
 constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
 constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
@@ -74,10 +75,11 @@ enum class BlockKind : std::uint32_t {
     root = 1,
     page_table,  // u64 offsets of page blocks
     page,        // records of one paged array or map
-    slots,       // u16 positions, one Maglev table
+    slots,       // u16 positions, one look-up table
     handles,     // Handle by position in the service's own list of eligible backends
     trie,        // TrieNode
     next_hops,   // NextHopRecord
+    numbers,     // u16: what a choice goes by beside the slots, see ListenerRecord
 };
 
 // Stands before every block, at an offset that is a multiple of 64; the payload follows at once.
@@ -243,12 +245,17 @@ struct alignas(cache_line_bytes) ListenerRecord {
     BlockOffset slots;    // of its family; 0: no backend is eligible
     BlockOffset handles;  // as many as `backends`
     std::uint32_t table_size;
-    std::uint32_t backends;  // eligible ones; every slot is below this
+    std::uint16_t backends;  // eligible ones; every slot is below this
+    Choice choice;           // for a flow that opens; every other packet without a flow goes by the slots
+    Affinity affinity;
     FlowTimeouts timeouts;
 
     std::int64_t retired_at;
     ModeSettings mode_settings;
-    std::array<std::uint8_t, 40> reserved;
+    BlockOffset numbers;  // the order of turns, or the weights of `handles`, as `choice` asks; 0: it asks nothing
+    std::uint32_t number_count;  // weights are as many as `backends`, turns are below it
+    std::uint16_t load_factor;   // of Choice::bounded, in hundredths
+    std::array<std::uint8_t, 26> reserved;
 };
 static_assert(sizeof(ListenerRecord) == 2 * cache_line_bytes);
 
@@ -269,7 +276,7 @@ struct alignas(cache_line_bytes) ServiceRecord {
     std::array<char, 64> name;  // padded with NUL; an empty name: the index is free
     std::uint32_t table_size;
     ForwardingMode mode;
-    std::uint8_t scheduler;
+    Scheduler scheduler;
     std::uint8_t flags;
     std::uint8_t reserved0;
     std::array<std::uint64_t, 2> table_hash;  // of the IPv4 and the IPv6 table (CONTRACTS.md); 0 where there is none
@@ -506,6 +513,23 @@ struct BackendCounters {
 };
 static_assert(sizeof(BackendCounters) == 32);
 
+// A number of flows of one handle, in one word, so that it is never taken for another incarnation's: the handle << 32 |
+// the number, which may be negative. One writer.
+class FlowCount {
+  public:
+    // 0 if the word is about another handle.
+    std::int32_t of(Handle handle) const noexcept {
+        const std::uint64_t word = word_.load(std::memory_order_relaxed);
+        return word >> 32 == handle.value ? static_cast<std::int32_t>(static_cast<std::uint32_t>(word)) : 0;
+    }
+    void set(Handle handle, std::int32_t number) noexcept {
+        word_.store(std::uint64_t{handle.value} << 32 | static_cast<std::uint32_t>(number), std::memory_order_relaxed);
+    }
+
+  private:
+    std::atomic<std::uint64_t> word_{};
+};
+
 // What the main thread knows of a port.
 struct alignas(cache_line_bytes) PortBlock {
     std::array<char, 16> name;
@@ -553,14 +577,17 @@ constexpr MacAddress unpack_mac(std::uint64_t packed) noexcept { return MacAddre
 
 // Where everything in a state region of a given shape lies.
 struct StateLayout {
-    std::uint64_t workers;     // WorkerBlock[shape.workers]
-    std::uint64_t ports;       // PortBlock[max_ports]
-    std::uint64_t links;       // LinkWord[max_next_hops]
-    std::uint64_t neighbours;  // NeighbourSlot[neighbour_slots]
-    std::uint64_t path_mtus;   // PathMtuSlot[path_mtu_slots]
-    std::uint64_t drops;       // ServiceDrops[shape.workers][shape.services]
-    std::uint64_t backends;    // BackendCounters[shape.workers][shape.handles]
-    std::uint64_t flows;       // FlowBucket[shape.workers][shape.buckets_per_worker]
+    std::uint64_t workers;       // WorkerBlock[shape.workers]
+    std::uint64_t ports;         // PortBlock[max_ports]
+    std::uint64_t links;         // LinkWord[max_next_hops]
+    std::uint64_t neighbours;    // NeighbourSlot[neighbour_slots]
+    std::uint64_t path_mtus;     // PathMtuSlot[path_mtu_slots]
+    std::uint64_t drops;         // ServiceDrops[shape.workers][shape.services]
+    std::uint64_t backends;      // BackendCounters[shape.workers][shape.handles]
+    std::uint64_t own_flows;     // FlowCount[shape.workers][shape.handles]: those a worker counts, written by it
+    std::uint64_t flow_offsets;  // FlowCount[shape.workers][shape.handles]: what the main thread tells each worker: all
+                                 // workers' flows, less workers × its own, when they were last summed
+    std::uint64_t flows;         // FlowBucket[shape.workers][shape.buckets_per_worker]
     std::uint64_t total;
 
     static constexpr StateLayout of(const StateShape& shape) noexcept {
@@ -573,7 +600,9 @@ struct StateLayout {
         at.path_mtus = line_up(at.neighbours + sizeof(NeighbourSlot) * neighbour_slots);
         at.drops = line_up(at.path_mtus + sizeof(PathMtuSlot) * path_mtu_slots);
         at.backends = line_up(at.drops + sizeof(ServiceDrops) * shape.workers * shape.services);
-        at.flows = line_up(at.backends + sizeof(BackendCounters) * shape.workers * shape.handles);
+        at.own_flows = line_up(at.backends + sizeof(BackendCounters) * shape.workers * shape.handles);
+        at.flow_offsets = line_up(at.own_flows + sizeof(FlowCount) * shape.workers * shape.handles);
+        at.flows = line_up(at.flow_offsets + sizeof(FlowCount) * shape.workers * shape.handles);
         at.total = line_up(at.flows + sizeof(FlowBucket) * shape.workers * shape.buckets_per_worker);
         return at;
     }

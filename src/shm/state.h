@@ -43,6 +43,13 @@ class BasicState {
     std::span<As<BackendCounters>> backends(WorkerIndex worker) const noexcept {
         return array<BackendCounters>(at_.backends, shape().handles, worker);
     }
+    // By handle index: written by this worker; and for it, by the main thread.
+    std::span<As<FlowCount>> own_flows(WorkerIndex worker) const noexcept {
+        return array<FlowCount>(at_.own_flows, shape().handles, worker);
+    }
+    std::span<As<FlowCount>> flow_offsets(WorkerIndex worker) const noexcept {
+        return array<FlowCount>(at_.flow_offsets, shape().handles, worker);
+    }
     std::span<As<FlowBucket>> flows(WorkerIndex worker) const noexcept {
         return array<FlowBucket>(at_.flows, shape().buckets_per_worker, worker);
     }

@@ -168,8 +168,16 @@ class Tables {
     std::span<const Handle> handles(const ListenerRecord& listener) const noexcept {
         return listener.handles ? array<Handle>(listener.handles, listener.backends) : std::span<const Handle>{};
     }
-    // The backend the listener's table gives this flow; handle 0 if there is none. `hash` is hash_tuple() of the
-    // packet from client to VIP under the site's seed.
+    // What the listener's choice goes by beside the slots; empty if that is nothing.
+    std::span<const std::uint16_t> numbers(const ListenerRecord& listener) const noexcept {
+        return listener.numbers ? array<std::uint16_t>(listener.numbers, listener.number_count)
+                                : std::span<const std::uint16_t>{};
+    }
+    // Chooses the slot of a packet from client to VIP: under the site's seed, of what the listener's affinity sees.
+    std::uint64_t hash(const ListenerRecord& listener, const FiveTuple& tuple) const noexcept {
+        return hash_tuple(site_seed_, seen_by(listener.affinity, tuple));
+    }
+    // The backend the listener's table gives this flow; handle 0 if there is none. `hash` as above.
     Handle choose(const ListenerRecord& listener, std::uint64_t hash) const noexcept;
 
     NextHopIndex route(const IpAddress& destination) const noexcept;  // 0: no route

@@ -85,14 +85,31 @@ void Validator::check_slots(const ListenerRecord& listener) {
     if (known.greatest >= listener.backends) refuse(RefusalReason::index);
 }
 
+void Validator::check_numbers(const ListenerRecord& listener) {
+    const bool turns = listener.choice == Choice::in_turn;
+    const bool weights = counts_flows(listener.choice);
+    if (!turns && !weights) return;
+    if (listener.number_count == 0 || (weights && listener.number_count != listener.backends)) {
+        return refuse(RefusalReason::index);
+    }
+    const std::byte* payload =
+        block(listener.numbers, BlockKind::numbers, std::uint64_t{listener.number_count} * sizeof(std::uint16_t));
+    if (payload == nullptr || weights) return;
+    const auto* first = reinterpret_cast<const std::uint16_t*>(payload);
+    if (was_fresh_) known_[listener.numbers].greatest = *std::max_element(first, first + listener.number_count);
+    if (known_[listener.numbers].greatest >= listener.backends) refuse(RefusalReason::index);
+}
+
 void Validator::check_listener(const ListenerRecord& listener) {
     if (!listener.in_use) return;
     const bool sane = listener.service.value < max_services && listener.table_size <= max_slots &&
-                      listener.backends <= max_handles && (listener.slots == 0) == (listener.handles == 0) &&
-                      (listener.slots == 0 || listener.table_size > 0);
+                      (listener.slots == 0) == (listener.handles == 0) &&
+                      (listener.slots == 0 || listener.table_size > 0) && listener.choice < Choice::count &&
+                      listener.affinity < Affinity::count;
     if (!sane) return refuse(RefusalReason::index);
     if (listener.slots == 0) return;
     check_slots(listener);
+    check_numbers(listener);
     const std::byte* handles =
         block(listener.handles, BlockKind::handles, std::uint64_t{listener.backends} * sizeof(Handle));
     if (handles == nullptr || !was_fresh_) return;

@@ -42,6 +42,7 @@ class Validator {
     void check_map(const EndpointMapRef& ref);
     void check_listener(const ListenerRecord& listener);
     void check_slots(const ListenerRecord& listener);
+    void check_numbers(const ListenerRecord& listener);
     void check_trie(const TrieRef& ref, std::uint32_t next_hops);
     void refuse(RefusalReason reason) noexcept {
         if (!refusal_) refusal_ = reason;

@@ -24,6 +24,7 @@ prefix = ["0.0.0.0/0"]
 [[service]]
 name = "web"
 vip = ["198.18.0.10:443/tcp"]
+scheduler = "least-connections"
 timeouts = { tcp_established = "300s", tcp_syn = "10s", tcp_fin = "30s" }
 table_size = 17
 [service.check]

@@ -128,6 +128,9 @@ Service service(Random& random) {
         return Endpoint{address(random), Be16(number(random, 1, 65535)), coin(random) ? Protocol::tcp : Protocol::udp};
     });
     if (coin(random)) result.table_size = number<std::uint32_t>(random, 2, 655373);
+    result.scheduler = schedulers[random.below(schedulers.size())].scheduler;
+    if (coin(random)) result.affinity = Affinity{number<std::uint8_t>(random, 0, 2)};
+    if (coin(random)) result.load_factor = number(random, least_load_factor, most_load_factor);
     result.flows = coin(random);
     result.direct_access = coin(random);
     result.mode = forwarding_modes[random.below(forwarding_modes.size())].mode;

@@ -86,10 +86,46 @@ void Instance::start() {
     dropped_.resize(state_.dataplane.workers);
     for (std::uint16_t i = 0; i < state_.dataplane.workers; ++i) {
         ports_.push_back(std::make_unique<dataplane::MemoryPort>(pool_, port_mac));
-        workers_.push_back(std::make_unique<Worker>(regions_.tables_region(), state(), WorkerIndex(i),
-                                                    std::vector{ports_.back().get()}, clock, hand_over_));
     }
+    make_workers();
     publish();
+}
+
+void Instance::make_workers() {
+    workers_.clear();
+    for (std::uint16_t i = 0; i < state_.dataplane.workers; ++i) {
+        workers_.push_back(std::make_unique<Worker>(regions_.tables_region(), state(), WorkerIndex(i),
+                                                    std::vector{ports_[i].get()}, clock, hand_over_));
+    }
+}
+
+void Instance::restart_workers() {
+    state().header().starts = 2;
+    for (std::uint16_t i = 0; i < state_.dataplane.workers; ++i) {
+        for (auto* counts : {state().own_flows(WorkerIndex(i)).data(), state().flow_offsets(WorkerIndex(i)).data()}) {
+            for (std::uint32_t h = 0; h < state().shape().handles; ++h) counts[h].set({}, 0);
+        }
+    }
+    make_workers();
+}
+
+void Instance::sum_flows() {
+    dataplane::FlowSums sums;
+    sums.follow(tables());
+    sums.sum(state());
+}
+
+void Instance::poll() {
+    for (auto& worker : workers_) worker->poll_once();
+}
+
+void Instance::sweep() {
+    const auto buckets = static_cast<std::int64_t>(state().shape().buckets_per_worker);
+    constexpr std::int64_t at_once = dataplane::FlowSweep::buckets_per_step;
+    for (std::int64_t bucket = 0; bucket < buckets + at_once; bucket += at_once) {
+        clock.advance(Duration{dataplane::FlowSweep::pass.nanoseconds * at_once / buckets + 1});
+        poll();
+    }
 }
 
 void Instance::add_neighbours(const std::string& prefix) {

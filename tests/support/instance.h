@@ -67,6 +67,14 @@ class Instance {
     Worker& worker(std::size_t index) { return *workers_[index]; }
     // The main thread's turn: what workers ask of it.
     void hear_news();
+    // The main thread's sum of live flows, as every 20 ms.
+    void sum_flows();
+    // Every worker once, with nothing to do.
+    void poll();
+    // Lets the time pass that sweeps need for all flow tables, a little over ten seconds.
+    void sweep();
+    // Other workers take over the state region, as after a restart of the data plane.
+    void restart_workers();
     // Lets two seconds pass, so that no fragment waits any longer; what comes out is forgotten.
     void settle();
     // received = forwarded + punted + dropped for every worker, and nothing leaked, once all is settled.
@@ -76,6 +84,7 @@ class Instance {
     using DropCounts = std::array<std::uint64_t, shm::drop_reasons.size()>;
 
     void start();
+    void make_workers();
     std::vector<std::vector<shm::Verdict>> verdict_rows() const;
     DropCounts drop_counts(std::size_t worker);
     // Since they were last asked for.

@@ -54,6 +54,28 @@ def useless_backend(config):
     config["service"][0]["vip"] = config["service"][0]["vip"][:1]  # IPv4 only: its IPv6 backends are of no use
 
 
+def affinity_that_cannot_be_kept(config):
+    config["service"][0] |= {"scheduler": "round-robin", "affinity": "source"}
+
+
+def flows_that_are_not_remembered(config):
+    config["service"][0] |= {"vip": ["198.18.0.10:53/udp"], "scheduler": "least-connections", "flows": "off"}
+    config["service"][0]["backend"] = [{"address": "198.18.2.90"}]
+
+
+def load_factor_of_nothing(config):
+    config["service"][0]["load_factor"] = 1.25
+
+
+def load_factor_too_small(config):
+    config["service"][0] |= {"scheduler": "maglev-bounded", "load_factor": 0.9}
+
+
+def weights_of_nothing(config):
+    for backend in config["service"][0]["backend"]:
+        backend["weight"] = 0
+
+
 # What is wrong, a word of the line that must be named, and words that the answer must contain.
 MISTAKES = [
     (unknown_key, "schedular", ["schedular", "scheduler"]),
@@ -63,6 +85,11 @@ MISTAKES = [
     (not_prime, "table_size", ["1000", "prime"]),
     (weight_out_of_range, "1001", ["1001", "1000"]),
     (useless_backend, None, ["2001:db8:2::1"]),
+    (affinity_that_cannot_be_kept, "affinity", ["round-robin", "maglev"]),
+    (flows_that_are_not_remembered, "scheduler", ["least-connections", "flows"]),
+    (load_factor_of_nothing, "load_factor", ["load_factor", "maglev-bounded"]),
+    (load_factor_too_small, "load_factor", ["0.9", "1.01"]),
+    (weights_of_nothing, None, ["web", "0", "drain"]),
 ]
 
 

@@ -117,3 +117,18 @@ def test_explain_names_the_backend_that_is_reached(explained_lab):
 def test_explain_of_what_is_no_service_names_nobody(explained_lab):
     done = explained_lab.shunt.call("explain", "203.0.113.9:40000", f"{VIP[0]}:81/tcp", "--json")
     assert '"backend":null' in done.stdout.replace(" ", "")
+
+
+def test_explain_of_a_scheduler_that_goes_by_load_promises_only_what_is_settled(explained_lab):
+    shunt, captures = explained_lab.shunt, Captures(explained_lab)
+    for service in PORTS:
+        shunt.cli("service", "set", service, "--scheduler", "least-connections")
+    flows = random_flows(60, random.Random(4))
+    for answer in explain(shunt, flows).values():
+        assert answer["scheduler"] == "least-connections" and answer["source"] == "none"
+        assert answer["slot"] is None and answer["target"] is None and answer["table_target"]
+    reached = captures.send(flows, SYN)
+    known = explain(shunt, flows)
+    assert {answer["source"] for answer in known.values()} == {"flow"}
+    assert {key(flow): [explained_owner(answer)] for flow, answer in known.items()} == {
+        key(flow): reached[key(flow)] for flow in flows}

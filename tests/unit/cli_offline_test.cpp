@@ -117,6 +117,7 @@ table_size = 7
 address = "198.18.2.11"
 port = 53
 weight = 0
+state = "drain"
 
 [[service]]
 name = "plain"
@@ -131,7 +132,7 @@ TEST_F(Offline, TheTableIsThatOfTheFile) {
     EXPECT_EQ(outcome.err, "");
     EXPECT_EQ(json::parse(outcome.out),
               json::parse(R"({"service": "web", "family": 4, "table_size": 17, "generation": null,
-        "source": "file", "backends": [{"key": "198.18.2.11:443", "weight": 3, "slots": 8},
+        "source": "file", "scheduler": "maglev", "only_table": true, "backends": [{"key": "198.18.2.11:443", "weight": 3, "slots": 8},
         {"key": "198.18.2.12:443", "weight": 1, "slots": 3}, {"key": "198.18.2.14:443", "weight": 2, "slots": 6}],
         "slots": [2, 2, 0, 0, 0, 2, 0, 2, 2, 0, 0, 0, 1, 0, 1, 1, 2], "hash": "7ad5b748edba690d"})"));
     const json ipv6 = json::parse(table("web", "6").out);
@@ -165,6 +166,25 @@ TEST_F(Offline, WithoutBackendsEverySlotIsEmpty) {
     EXPECT_EQ(document["slots"], json(std::vector<int>(7, -1)));
     EXPECT_EQ(json::parse(table("plain").out)["table_size"], 1021);
     EXPECT_EQ(json::parse(table("plain").out)["family"], 6);
+}
+
+// A ring has other slots; and what chooses otherwise shows the table of what it remembers nothing of, and says so.
+TEST_F(Offline, EverySchedulerHasItsTable) {
+    std::string text = three_services;
+    const auto with = [&](const std::string& scheduler) {
+        std::string changed = text;
+        changed.replace(changed.find("table_size = 17"), 15, "table_size = 17\nscheduler = \"" + scheduler + "\"");
+        write(changed);
+        return json::parse(table("web").out);
+    };
+    const json ring = with("ring"), least = with("weighted-least-connections");
+    EXPECT_EQ(ring["scheduler"], "ring");
+    EXPECT_EQ(ring["only_table"], true);
+    EXPECT_NE(ring["hash"], "7ad5b748edba690d");
+    EXPECT_EQ(least["only_table"], false);
+    EXPECT_EQ(least["hash"], "7ad5b748edba690d");  // Maglev's
+    EXPECT_NE(table("web", "4", Output::table).out.find("flows that open are given by the scheduler"),
+              std::string::npos);
 }
 
 TEST_F(Offline, PeopleReadShares) {

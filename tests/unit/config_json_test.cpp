@@ -64,13 +64,15 @@ TEST(Json, WhatIsWrittenReadsTheSame) {
 TEST(Json, HasEveryKey) {
     const Json service = to_json(Service{.name = "web"});
     for (const char* key : {"name", "vip", "mode", "scheduler", "table_size", "flows", "direct_access", "timeouts",
-                            "on_no_backend", "check", "backend", "mss", "dscp", "tunnel"}) {
+                            "on_no_backend", "check", "backend", "mss", "dscp", "tunnel", "affinity", "load_factor"}) {
         EXPECT_TRUE(service.contains(key)) << key;
     }
     EXPECT_TRUE(service["table_size"].is_null());
     EXPECT_TRUE(service["check"].is_null());
     EXPECT_EQ(service["flows"], "on");
     EXPECT_EQ(service["mss"], "auto");
+    EXPECT_TRUE(service["affinity"].is_null());
+    EXPECT_TRUE(service["load_factor"].is_null());
     EXPECT_TRUE(service["dscp"].is_null());
     EXPECT_EQ(service["tunnel"], Json::parse(R"({"port": null, "vni": null, "key": null, "inner_mac": null})"));
     EXPECT_EQ(service["timeouts"]["udp"], nullptr);

@@ -7,6 +7,7 @@
 #include "src/config/json.h"
 #include "src/config/toml.h"
 #include "src/config/validate.h"
+#include "src/config/words.h"
 
 namespace shunt::config {
 namespace {
@@ -50,6 +51,17 @@ TEST(Reference, NamesEveryKey) {
     state.next_hops.emplace_back();
     state.services.push_back({.check = Check{.type = CheckType::http}, .backends = {Backend{}}});
     names_keys(to_json(state), reference());
+}
+
+TEST(Reference, DescribesEverySchedulerAndAffinity) {
+    const std::string text = reference();
+    const auto is_described = [&](std::string_view word) {
+        return text.find("`\"" + std::string(word) + "\"`") != std::string::npos;
+    };
+    for (const auto& [word, scheduler] : scheduler_words) EXPECT_TRUE(is_described(word)) << word;
+    for (const auto& [word, affinity] : affinity_words) EXPECT_TRUE(is_described(word)) << word;
+    EXPECT_NE(text.find("| `load_factor` | 1.25 |"), std::string::npos);
+    EXPECT_EQ(default_load_factor, 125);
 }
 
 }  // namespace

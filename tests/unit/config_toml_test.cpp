@@ -74,8 +74,9 @@ vlan = []
 name = "web"
 vip = ["198.18.0.10:443/tcp", "[2001:db8::10]:443/tcp"]
 mode = "nat"
-scheduler = "maglev"
-affinity = "5-tuple"
+scheduler = "maglev-bounded"
+affinity = "source"
+load_factor = 1.5
 table_size = 65537
 flows = "on"
 direct_access = "on"
@@ -155,6 +156,9 @@ DesiredState expected_everything() {
     s.next_hops[1].vlan.emplace();
     Service web{.name = "web"};
     web.vips = {vip("198.18.0.10", 443, Protocol::tcp), vip("2001:db8::10", 443, Protocol::tcp)};
+    web.scheduler = Scheduler::maglev_bounded;
+    web.affinity = Affinity::source;
+    web.load_factor = 150;
     web.table_size = 65537;
     web.direct_access = true;
     web.timeouts.udp = Duration::seconds(30);
@@ -288,11 +292,10 @@ TEST(Toml, RefusesDuplicates) {
 
 TEST(Toml, RefusesFeaturesThatAreNotBuilt) {
     for (const char* line :
-         {"load_factor = 1.25", "panic_threshold = \"0%\"", "slow_start = \"30s\"", "quorum = { up = 2 }",
-          "[service.outlier]\nwindow = \"10s\"", "mode = \"full-nat\"", "scheduler = \"ring\"", "affinity = \"source\"",
-          "on_no_backend = \"reset\"", "sorry = \"198.18.0.1:80\"", "backends_from = \"api\"",
-          "[service.check]\ntype = \"https\"", "[service.check]\nvia = \"datapath\"",
-          "[service.check]\nquery = { name = \"x\" }",
+         {"panic_threshold = \"0%\"", "slow_start = \"30s\"", "quorum = { up = 2 }",
+          "[service.outlier]\nwindow = \"10s\"", "mode = \"full-nat\"", "on_no_backend = \"reset\"",
+          "sorry = \"198.18.0.1:80\"", "backends_from = \"api\"", "[service.check]\ntype = \"https\"",
+          "[service.check]\nvia = \"datapath\"", "[service.check]\nquery = { name = \"x\" }",
           "[service.check]\ntype=\"http\"\nexpect = { body_regex = \"ok\" }"}) {
         EXPECT_NE(in_service(line).find("not available in this version; "), std::string::npos) << in_service(line);
     }
@@ -337,6 +340,19 @@ const std::vector<std::pair<const char*, const char*>> wrong_in_service{
     {"mode", "\"nta\""},
     {"mode", "1"},
     {"mode", "\"full-nat\""},
+    {"scheduler", "\"rr\""},
+    {"scheduler", "1"},
+    {"scheduler", "\"none\""},
+    {"affinity", "\"destination\""},
+    {"affinity", "true"},
+    {"load_factor", "1.0"},
+    {"load_factor", "1"},
+    {"load_factor", "10.01"},
+    {"load_factor", "-2"},
+    {"load_factor", "1.255"},
+    {"load_factor", "nan"},
+    {"load_factor", "inf"},
+    {"load_factor", "\"1.25\""},
     {"mss", "63"},
     {"mss", "65001"},
     {"mss", "\"on\""},

@@ -221,6 +221,86 @@ std::string sentence_in(const std::string& text) {
     return found.errors.empty() ? "" : found.errors[0].substr(found.errors[0].find(' ') + 1);
 }
 
+// A service of one backend that says these.
+std::string scheduled(const std::string& settings, const std::string& vip = web_vip) {
+    return service("web", vip, settings) + backend("198.18.2.11");
+}
+
+TEST(ValidateSchedulers, EverySchedulerHasASoundService) {
+    for (const SchedulerTraits& traits : schedulers) {
+        const std::string name = "scheduler = \"" + std::string(traits.name) + "\"\n";
+        std::vector<std::string> sound{"", "flows = \"on\""};
+        if (traits.only_table()) sound.push_back("flows = \"off\"");
+        if (traits.hashes()) sound.insert(sound.end(), {"affinity = \"source\"", "affinity = \"source-port\""});
+        if (traits.scheduler != Scheduler::source_hash) sound.push_back("affinity = \"5-tuple\"");
+        if (traits.choice == Choice::bounded) sound.insert(sound.end(), {"load_factor = 1.01", "load_factor = 10"});
+        for (const std::string& settings : sound) {
+            const Judged found = judged(scheduled(name + settings, dns_vip));
+            EXPECT_TRUE(found.errors.empty()) << name << settings << ": " << found.errors.front();
+        }
+    }
+}
+
+TEST(ValidateSchedulers, WithoutFlowsOnlyTheTableChooses) {
+    for (const SchedulerTraits& traits : schedulers) {
+        if (traits.only_table()) continue;
+        const std::string name = "scheduler \"" + std::string(traits.name) + "\"";
+        EXPECT_EQ(error_in(scheduled("scheduler = \"" + std::string(traits.name) + "\"\nflows = \"off\"", dns_vip)),
+                  "f:5:13: " + name + " remembers where it sent a flow, but flows = \"off\" remembers none");
+    }
+}
+
+TEST(ValidateSchedulers, OnlyThoseThatHashKeepASource) {
+    for (const SchedulerTraits& traits : schedulers) {
+        if (traits.hashes()) continue;
+        for (const char* affinity : {"source", "source-port"}) {
+            const std::string name(traits.name);
+            EXPECT_EQ(
+                error_in(scheduled("scheduler = \"" + name + "\"\naffinity = \"" + affinity + "\"")),
+                "f:6:12: scheduler \"" + name + "\" takes no notice of the source: it cannot keep one at its backend");
+        }
+    }
+    EXPECT_EQ(error_in(scheduled("scheduler = \"source-hash\"\naffinity = \"5-tuple\"")),
+              "f:6:12: scheduler \"source-hash\" goes by the source, not by the 5-tuple");
+}
+
+TEST(ValidateSchedulers, OnlyBoundedLoadHasAFactor) {
+    for (const SchedulerTraits& traits : schedulers) {
+        if (traits.choice == Choice::bounded) continue;
+        const std::string name(traits.name);
+        EXPECT_EQ(error_in(scheduled("scheduler = \"" + name + "\"\nload_factor = 1.25")),
+                  "f:6:15: scheduler \"" + name + "\" has no use for load_factor");
+    }
+}
+
+TEST(ValidateSchedulers, ManyBackendsAreNotLookedAtForEachFlow) {
+    std::string backends;
+    for (int i = 0; i < 1025; ++i) {
+        backends += backend("198.18." + std::to_string(100 + i / 250) + "." + std::to_string(1 + i % 250));
+    }
+    for (const char* name : {"least-connections", "weighted-least-connections", "maglev-bounded"}) {
+        EXPECT_EQ(
+            error_in(service("web", web_vip, "table_size = 655373\nscheduler = \"" + std::string(name) + "\"") +
+                     backends),
+            "f:6:13: scheduler \"" + std::string(name) + "\" looks at every backend for each flow, and here are 1025");
+    }
+    EXPECT_TRUE(
+        judged(service("web", web_vip, "table_size = 655373\nscheduler = \"power-of-two\"") + backends).errors.empty());
+}
+
+TEST(ValidateSchedulers, WeightsThatAreAllZeroAreNoWayToSayDrain) {
+    const std::string zero = "weight = 0", drained = "weight = 0\nstate = \"drain\"";
+    EXPECT_EQ(error_in(service("web", web_vip) + backend("198.18.2.11", zero) + backend("198.18.2.12", zero)),
+              "f:8:10: the weights of service \"web\" are all 0: nobody would take a new flow");
+    EXPECT_EQ(error_in(service("web", web_vip) + backend("198.18.2.11", drained) + backend("198.18.2.12", zero)),
+              "f:12:10: the weights of service \"web\" are all 0: nobody would take a new flow");
+    for (const std::string& sound :
+         {backend("198.18.2.11", zero) + backend("198.18.2.12"), backend("198.18.2.11", drained),
+          backend("198.18.2.11", zero) + backend("198.18.2.12", "state = \"maint\""), std::string()}) {
+        EXPECT_TRUE(judged(service("web", web_vip) + sound).errors.empty()) << sound;
+    }
+}
+
 TEST(ValidateModes, EveryModeHasASoundService) {
     for (const std::string& text :
          {mode("nat", "direct_access = \"on\""), mode("direct"), mode("l3dsr", "dscp = 10"), mode("ipip"),

@@ -7,6 +7,7 @@
 #include "dataplane/forget_list.h"
 #include "dataplane/hand_over.h"
 #include "dataplane/news.h"
+#include "dataplane/tables/live_flows.h"
 #include "dataplane/tables/path_mtus.h"
 
 namespace shunt::dataplane {
@@ -94,6 +95,38 @@ TEST(Threads, APathMtuIsReadWholeWhileSlotsChangeHands) {
     }
     done = true;
     reader.join();
+}
+
+TEST(Threads, WorkersCountWhileTheMainThreadSums) {
+    constexpr std::uint16_t workers = 2;
+    constexpr std::int32_t rounds = 50'000;
+    const shm::StateShape shape{workers, 64, 1, 0, 1};
+    std::vector<shm::FlowBucket> memory(shm::StateLayout::of(shape).total / sizeof(shm::FlowBucket));
+    auto* region = reinterpret_cast<std::byte*>(memory.data());
+    shm::format_state(region, shape, {});
+    const shm::State state(region);
+    const auto handle = shm::Handle::of(7, 3);
+    const FlowSums sums({handle});
+    std::atomic<int> running{workers};
+    std::vector<std::thread> threads;
+    for (std::uint16_t w = 0; w < workers; ++w) {
+        threads.emplace_back([&, w] {
+            LiveFlows live(state, WorkerIndex(w));
+            for (std::int32_t n = 0; n < rounds; ++n) {
+                live.add(handle);
+                if (n % 2) live.remove(handle);
+                // What is its own, it knows; of the other it heard no more than there ever was.
+                EXPECT_LE(live.estimate(handle), 2 * workers * rounds);
+            }
+            --running;
+        });
+    }
+    while (running > 0) sums.sum(state);
+    for (auto& thread : threads) thread.join();
+    sums.sum(state);
+    for (std::uint16_t w = 0; w < workers; ++w) {
+        EXPECT_EQ(LiveFlows(state, WorkerIndex(w)).estimate(handle), workers * rounds / 2);
+    }
 }
 
 }  // namespace
