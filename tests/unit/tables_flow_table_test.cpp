@@ -49,7 +49,7 @@ TYPED_TEST_SUITE(FlowTableOf, Families);
 
 TYPED_TEST(FlowTableOf, FindsWhatWasInsertedAndNothingElse) {
     std::vector<shm::FlowBucket> memory(64);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     const FlowKey k = this->key(7, 40000, 3);
     EXPECT_EQ(this->insert(table, k, this->entry(k, 9), FlowClass::active), FlowTable::Inserted::fresh);
     ASSERT_TRUE(this->find(table, k));
@@ -61,7 +61,7 @@ TYPED_TEST(FlowTableOf, FindsWhatWasInsertedAndNothingElse) {
 
 TYPED_TEST(FlowTableOf, InsertingAgainReplaces) {
     std::vector<shm::FlowBucket> memory(64);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     const FlowKey k = this->key(7, 40000, 3);
     this->insert(table, k, this->entry(k, 9), FlowClass::active);
     EXPECT_EQ(this->insert(table, k, this->entry(k, 10), FlowClass::active), FlowTable::Inserted::replaced);
@@ -73,7 +73,7 @@ TYPED_TEST(FlowTableOf, InsertingAgainReplaces) {
 
 TYPED_TEST(FlowTableOf, ARepliesQuestionFindsTheListenerByTheHandle) {
     std::vector<shm::FlowBucket> memory(64);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     const FlowKey one = this->key(7, 40000, 3);
     const FlowKey two = this->key(7, 40000, 4);
     this->insert(table, one, this->entry(one, 9), FlowClass::active);
@@ -86,7 +86,7 @@ TYPED_TEST(FlowTableOf, ARepliesQuestionFindsTheListenerByTheHandle) {
 
 TYPED_TEST(FlowTableOf, TouchKeepsTheKeyAndChangesTheRest) {
     std::vector<shm::FlowBucket> memory(8);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     const FlowKey k = this->key(7, 40000, 3);
     this->insert(table, k, this->entry(k, 9, FlowState::embryonic), FlowClass::active);
     table.touch(this->find(table, k)->position, FlowState::closing, Tick{Tick::mask});
@@ -101,7 +101,7 @@ TYPED_TEST(FlowTableOf, TouchKeepsTheKeyAndChangesTheRest) {
 
 TYPED_TEST(FlowTableOf, AnActiveFlowIsNeverEvicted) {
     std::vector<shm::FlowBucket> memory(1);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     std::uint32_t inserted = 0;
     for (std::uint32_t n = 0; n < 20; ++n) {
         const FlowKey k = this->key(n, 1000, 1);
@@ -113,7 +113,7 @@ TYPED_TEST(FlowTableOf, AnActiveFlowIsNeverEvicted) {
 
 TYPED_TEST(FlowTableOf, TheOldestOfTheWorstClassGivesWay) {
     std::vector<shm::FlowBucket> memory(1);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     const std::uint32_t room = this->key(0, 1, 1).peer.is_v4() ? 4 : 2;
     for (std::uint32_t n = 0; n < room; ++n) {
         const FlowKey k = this->key(n, 1000, 1);
@@ -136,7 +136,7 @@ TYPED_TEST(FlowTableOf, TheOldestOfTheWorstClassGivesWay) {
 // Both families in one table against a plain map: whatever is found is right, and nothing is lost while there is room.
 TEST(FlowTableModel, AgreesWithAMap) {
     std::vector<shm::FlowBucket> memory(1024);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     std::map<std::tuple<IpAddress, std::uint16_t, std::uint16_t>, std::uint32_t> model;
     Random random(7);
     for (int step = 0; step < 300'000; ++step) {
@@ -170,7 +170,7 @@ TEST(FlowTableModel, AgreesWithAMap) {
 // What does not fit IPv4's 16 bytes is stored wide: a listener that serves a range of ports.
 TEST(FlowTableWide, AServicePortIsPartOfTheKey) {
     std::vector<shm::FlowBucket> memory(4);
-    FlowTable table(memory);
+    FlowTable table(memory, seed);
     const FlowKey a{Ipv4Peers::peer(1), Be16(40000), ListenerIndex(5), Be16(8000)};
     const FlowKey b{Ipv4Peers::peer(1), Be16(40000), ListenerIndex(5), Be16(8001)};
     const std::uint64_t hash = hash_peer(seed, a.peer, a.peer_port);
