@@ -2,12 +2,6 @@
 
 namespace shunt::dataplane {
 
-std::optional<shm::StoredFlow> FlowTable::stored_at(Position& position) const noexcept {
-    const shm::FlowBucket& bucket = buckets_[position.bucket];
-    if (kind_of(bucket.units[position.unit].meta.load(std::memory_order_relaxed)) == Kind::wide_second) --position.unit;
-    return shm::read_flow(bucket, position.unit);
-}
-
 // The sequence survives: it is what tells readers that the unit holds another entry now.
 void FlowTable::clear(Position position) noexcept {
     auto& units = buckets_[position.bucket].units;

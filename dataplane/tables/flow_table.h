@@ -28,7 +28,6 @@
 #include <cstdint>
 #include <optional>
 #include <span>
-#include <utility>
 
 #include "dataplane/tables/live_flows.h"
 #include "src/base/prefetch.h"
@@ -324,8 +323,23 @@ class FlowTable {
         if (!is_whole || !is_peers || tail.peer_port != peer_port) return std::nullopt;
         return shm::flow_entry(meta, tail.listener, tail.service_port);
     }
-    // The entry of which a unit is part.
-    std::optional<shm::StoredFlow> stored_at(Position& position) const noexcept;
+    // Where the entry begins of which a unit is part, if it is part of one.
+    Position beginning(Position of) const noexcept {
+        const std::uint64_t meta = buckets_[of.bucket].units[of.unit].meta.load(std::memory_order_relaxed);
+        return {of.bucket, static_cast<std::uint8_t>(of.unit - (kind_of(meta) == Kind::wide_second))};
+    }
+    // The entry that begins in a unit; for the owner, who needs no proof that nobody writes meanwhile.
+    std::optional<FlowEntry> entry_at(Position position) const noexcept {
+        const shm::FlowUnit* const units = &buckets_[position.bucket].units[position.unit];
+        const std::uint64_t meta = units[0].meta.load(std::memory_order_relaxed);
+        if (kind_of(meta) == Kind::narrow) {
+            const std::uint64_t key = units[0].key.load(std::memory_order_relaxed);
+            return shm::flow_entry(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
+        }
+        if (kind_of(meta) != Kind::wide_first) return std::nullopt;
+        const WideTail tail = WideTail::decode(units[1].meta.load(std::memory_order_relaxed));
+        return shm::flow_entry(meta, tail.listener, tail.service_port);
+    }
 
     template <class Classify>
     Place judge(std::uint32_t bucket, std::uint8_t unit, std::uint8_t width, Tick now,
@@ -339,7 +353,7 @@ class FlowTable {
     template <class Classify>
     bool vacate(Position place, std::uint8_t width, std::uint32_t moves, Search<Classify>& search) noexcept;
     template <class Classify>
-    bool move_away(Position from, const shm::StoredFlow& flow, std::uint32_t moves, Search<Classify>& search) noexcept;
+    bool move_away(Position from, std::uint32_t moves, Search<Classify>& search) noexcept;
     void recount(std::uint32_t bucket, std::uint64_t before, std::uint64_t after) noexcept;
     void clear(Position position) noexcept;
     void put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept;
@@ -356,14 +370,12 @@ FlowTable::Place FlowTable::judge(std::uint32_t bucket, std::uint8_t unit, std::
                                   Classify& classify) const noexcept {
     Place place{{bucket, unit}, FlowClass::dead, Tick::mask};
     for (std::uint8_t i = unit; i < unit + width; ++i) {
-        Position position{bucket, i};
-        const auto stored = stored_at(position);
-        if (!stored) continue;
-        const FlowClass value = classify(stored->entry);
+        const auto entry = entry_at(beginning({bucket, i}));
+        if (!entry) continue;
+        const FlowClass value = classify(*entry);
         if (value == FlowClass::dead) continue;
-        const std::uint32_t age = now.since(stored->entry.seen);
         place.worst = std::max(place.worst, value);
-        place.age = std::min(place.age, age);
+        place.age = std::min(place.age, now.since(entry->seen));
     }
     return place;
 }
@@ -385,14 +397,12 @@ FlowTable::Inserted FlowTable::insert(std::uint64_t hash, const FlowKey& key, co
 template <class Classify>
 FlowTable::Inserted FlowTable::insert_stranger(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry,
                                                Classify&& classify) noexcept {
-    std::array<std::uint32_t, 2> buckets{first_bucket(hash), second_bucket(hash)};
-    std::array<Vacancy, 2> empty{vacancy(buckets[0]), vacancy(buckets[1])};
-    if (empty[0].count <= half_empty && empty[1].count > empty[0].count) {
-        std::swap(buckets[0], buckets[1]);
-        std::swap(empty[0], empty[1]);
-    }
+    const std::array<std::uint32_t, 2> buckets{first_bucket(hash), second_bucket(hash)};
+    const std::array<Vacancy, 2> empty{vacancy(buckets[0]), vacancy(buckets[1])};
+    // No branch: it would go either way.
+    const std::size_t better = (empty[0].count <= half_empty) & (empty[1].count > empty[0].count);
     const std::uint8_t width = width_of(key);
-    for (std::size_t i = 0; i < buckets.size(); ++i) {
+    for (const std::size_t i : {better, 1 - better}) {
         const std::uint32_t places = empty[i].places(width);
         if (places == 0) continue;
         fill({buckets[i], static_cast<std::uint8_t>(std::countr_zero(places))}, key, entry);
@@ -410,13 +420,16 @@ FlowTable::Inserted FlowTable::insert_among(const std::array<std::uint32_t, 2>& 
     for (const std::uint32_t bucket : buckets) {
         for (std::uint8_t unit = 0; unit < shm::units_per_bucket; unit = static_cast<std::uint8_t>(unit + width)) {
             const Place place = judge(bucket, unit, width, entry.seen, classify);
+            if (place.worst == FlowClass::dead) {
+                put(place.position, key, entry);
+                return Inserted::fresh;
+            }
             if (place.worst < best.worst || (place.worst == best.worst && place.age > best.age)) best = place;
         }
-        if (best.worst == FlowClass::dead) break;
     }
     if (best.worst != FlowClass::active) {
         put(best.position, key, entry);
-        return best.worst == FlowClass::dead ? Inserted::fresh : Inserted::evicted;
+        return Inserted::evicted;
     }
     const auto room = make_room(buckets, width, classify);
     if (!room) return Inserted::no_room;
@@ -443,10 +456,10 @@ std::optional<FlowTable::Position> FlowTable::make_room(const std::array<std::ui
 template <class Classify>
 bool FlowTable::vacate(Position place, std::uint8_t width, std::uint32_t moves, Search<Classify>& search) noexcept {
     for (std::uint8_t unit = place.unit; unit < place.unit + width; ++unit) {
-        Position position{place.bucket, unit};
-        const auto flow = stored_at(position);
-        if (!flow || search.classify(flow->entry) == FlowClass::dead) continue;
-        if (moves == 0 || !move_away(position, *flow, moves, search)) return false;
+        const Position begin = beginning({place.bucket, unit});
+        const auto entry = entry_at(begin);
+        if (!entry || search.classify(*entry) == FlowClass::dead) continue;
+        if (moves == 0 || !move_away(begin, moves, search)) return false;
     }
     // Of a place of two units, one may have been taken again by who made room for the other.
     return moves == 0 || vacate(place, width, 0, search);
@@ -454,8 +467,8 @@ bool FlowTable::vacate(Position place, std::uint8_t width, std::uint32_t moves, 
 
 // To the other of its buckets, if there is a place or one can be made. Readers meet it twice rather than not at all.
 template <class Classify>
-bool FlowTable::move_away(Position from, const shm::StoredFlow& flow, std::uint32_t moves,
-                          Search<Classify>& search) noexcept {
+bool FlowTable::move_away(Position from, std::uint32_t moves, Search<Classify>& search) noexcept {
+    const shm::StoredFlow flow = shm::read_flow(buckets_[from.bucket], from.unit).value_or(shm::StoredFlow{});
     const std::uint64_t hash = hash_peer(seed_, flow.key.peer, flow.key.peer_port);
     const std::uint32_t bucket = shm::other_bucket(hash, buckets_.size(), from.bucket);
     if (bucket == from.bucket || search.looks_left == 0) return false;
@@ -475,12 +488,12 @@ template <class Policy>
 void FlowTable::tidy(std::uint32_t bucket, const Policy& policy) noexcept {
     const bool is_new = bucket == counted_;
     if (is_new) ++counted_;
-    for (std::uint8_t unit = 0; unit < 4; ++unit) {
-        const auto stored = shm::read_flow(buckets_[bucket], unit);
-        if (!stored) continue;
+    for (std::uint8_t unit = 0; unit < shm::units_per_bucket; ++unit) {
+        const auto entry = entry_at({bucket, unit});
+        if (!entry) continue;
         const std::uint64_t meta = buckets_[bucket].units[unit].meta.load(std::memory_order_relaxed);
-        if (is_new && counts(bucket, meta) && policy.is_current(stored->entry)) live_.add(stored->entry.handle);
-        if (policy.is_over(stored->entry)) clear({bucket, unit});
+        if (is_new && counts(bucket, meta) && policy.is_current(*entry)) live_.add(entry->handle);
+        if (policy.is_over(*entry)) clear({bucket, unit});
     }
 }
 
