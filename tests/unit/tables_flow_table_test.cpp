@@ -6,13 +6,15 @@
 
 #include "dataplane/tables/flow_table.h"
 #include "src/base/random.h"
+#include "src/shm/state.h"
 
 namespace shunt::dataplane {
 namespace {
 
 using shm::Handle;
 
-constexpr HashSeed seed{{1, 2, 3, 4}};
+// As random as a region's: the products of small numbers are no hash.
+constexpr HashSeed seed{{0x8f1d3b6c92a4e05bULL, 0x37c9e1520b8df6a4ULL, 0xd46a0c7f31e98b25ULL, 0x5b02f8e6a7391cd3ULL}};
 
 struct Ipv4Peers {
     static IpAddress peer(std::uint32_t n) { return IpAddress::v4(Be32(0xcb007100U + n)); }
@@ -131,6 +133,158 @@ TYPED_TEST(FlowTableOf, TheOldestOfTheWorstClassGivesWay) {
     EXPECT_EQ(table.insert(this->hash(second), second, this->entry(second, 1), by_state), FlowTable::Inserted::evicted);
     EXPECT_FALSE(this->find(table, this->key(0, 1000, 1)));
     EXPECT_TRUE(this->find(table, first));
+}
+
+// Three buckets, of which the first two are full of active flows. One of these could also be in the third.
+template <class Peers>
+class FullBuckets : public FlowTableOf<Peers> {
+  protected:
+    FullBuckets() {
+        for (std::uint32_t i = 1; i < 2 * room; ++i) insert(next(0, 1));
+    }
+    // A flow that may be in these two.
+    FlowKey next(std::uint32_t first, std::uint32_t second) {
+        for (;;) {
+            const FlowKey k = this->key(n_++, 1000, 1);
+            const std::uint64_t hash = this->hash(k);
+            if (table_.first_bucket(hash) == first && table_.second_bucket(hash) == second) return k;
+        }
+    }
+    FlowTable::Inserted insert(const FlowKey& k) {
+        return FlowTableOf<Peers>::insert(table_, k, this->entry(k, 1), FlowClass::active);
+    }
+    std::optional<std::uint32_t> bucket_of(const FlowKey& k) {
+        const auto found = this->find(table_, k);
+        return found ? std::optional(found->position.bucket) : std::nullopt;
+    }
+    std::uint32_t entries() const {
+        std::uint32_t count = 0;
+        table_.for_each([&](const IpAddress&, Be16, const FlowEntry&) { ++count; });
+        return count;
+    }
+
+    const std::uint32_t room = Peers::peer(0).is_v4() ? 4 : 2;  // in a bucket
+    std::vector<shm::FlowBucket> memory_ = std::vector<shm::FlowBucket>(3);
+    FlowTable table_{memory_, seed};
+    std::uint32_t n_{};
+    FlowKey mover_ = [this] {
+        const FlowKey k = next(0, 2);
+        insert(k);
+        return k;
+    }();
+};
+TYPED_TEST_SUITE(FullBuckets, Families);
+
+TYPED_TEST(FullBuckets, OneMovesToItsOtherBucket) {
+    ASSERT_EQ(this->bucket_of(this->mover_), 0U);
+    const FlowKey k = this->next(0, 1);
+    EXPECT_EQ(this->insert(k), FlowTable::Inserted::fresh);
+    EXPECT_EQ(this->bucket_of(k), 0U);
+    EXPECT_EQ(this->bucket_of(this->mover_), 2U);
+    EXPECT_EQ(this->entries(), 2 * this->room + 1);
+    EXPECT_EQ(this->insert(this->next(1, 0)), FlowTable::Inserted::no_room);  // nobody else can move
+    EXPECT_EQ(this->entries(), 2 * this->room + 1);
+}
+
+TYPED_TEST(FullBuckets, TheOneInItsWayMovesFirst) {
+    const FlowKey on = this->next(2, 1);  // so that the second move ends where a flow may be erased
+    for (std::uint32_t i = 0; i < this->room; ++i) this->insert(i == 0 ? on : this->next(2, 0));
+    ASSERT_EQ(this->entries(), 3 * this->room);
+    const FlowKey k = this->next(0, 1);
+    EXPECT_EQ(this->insert(k), FlowTable::Inserted::no_room);
+    // Of the second bucket, which is out of reach of the one that comes now.
+    std::optional<FlowTable::Position> other;
+    for (std::uint32_t n = 0; n < this->n_ && !other; ++n) {
+        const auto found = this->find(this->table_, this->key(n, 1000, 1));
+        if (found && found->position.bucket == 1) other = found->position;
+    }
+    ASSERT_TRUE(other);
+    this->table_.erase(*other);
+    const FlowKey late = this->next(2, 0);
+    EXPECT_EQ(this->insert(late), FlowTable::Inserted::fresh);
+    EXPECT_EQ(this->entries(), 3 * this->room);
+    EXPECT_TRUE(this->bucket_of(late));
+    EXPECT_TRUE(this->bucket_of(this->mover_));
+    EXPECT_TRUE(this->bucket_of(on));
+}
+
+TYPED_TEST(FullBuckets, AnIdleOneGivesWayBeforeAnybodyMoves) {
+    const FlowKey k = this->next(0, 1);
+    EXPECT_EQ(FlowTableOf<TypeParam>::insert(this->table_, k, this->entry(k, 1), FlowClass::idle),
+              FlowTable::Inserted::evicted);
+    EXPECT_NE(this->bucket_of(this->mover_), 2U);
+    EXPECT_EQ(this->entries(), 2 * this->room);
+}
+
+TYPED_TEST(FullBuckets, TheDeadAreNoObstacle) {
+    std::vector<FlowKey> dead;
+    for (std::uint32_t i = 0; i < this->room; ++i) {
+        dead.push_back(this->next(2, 1));
+        const FlowEntry e = this->entry(dead.back(), 1, FlowState::established, 1);
+        FlowTableOf<TypeParam>::insert(this->table_, dead.back(), e, FlowClass::active);
+    }
+    const FlowKey k = this->next(0, 1);
+    const auto by_age = [](const FlowEntry& e) { return e.seen == Tick{1} ? FlowClass::dead : FlowClass::active; };
+    EXPECT_EQ(this->table_.insert(this->hash(k), k, this->entry(k, 1), by_age), FlowTable::Inserted::fresh);
+    EXPECT_EQ(this->bucket_of(this->mover_), 2U);
+    EXPECT_EQ(this->entries(), 3 * this->room);
+}
+
+// Half of the buckets are counted when flows begin to move; in the end each counts once.
+TYPED_TEST(FlowTableOf, WhoMovesIsCountedOnce) {
+    constexpr std::uint32_t buckets = 1024;
+    constexpr std::uint32_t handles = 8;
+    const shm::StateShape shape{
+        .workers = 1, .handles = handles, .services = 1, .reserved = 0, .buckets_per_worker = buckets};
+    std::vector<shm::FlowBucket> memory(shm::StateLayout::of(shape).total / sizeof(shm::FlowBucket));
+    auto* const region = reinterpret_cast<std::byte*>(memory.data());
+    shm::format_state(region, shape, seed);
+    const shm::State state(region);
+    FlowTable table(state.flows(WorkerIndex(0)), seed, LiveFlows(state, WorkerIndex(0)), false);
+    struct Policy {
+        static bool is_over(const FlowEntry&) { return false; }
+        static bool is_current(const FlowEntry&) { return true; }
+    };
+    std::vector<FlowKey> keys;
+    const auto insert = [&](std::uint32_t count) {
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const FlowKey k = this->key(static_cast<std::uint32_t>(keys.size()), 1000, 1);
+            FlowEntry e = this->entry(k, static_cast<std::uint32_t>(keys.size()) % handles);
+            e.owned = true;
+            ASSERT_EQ(this->insert(table, k, e, FlowClass::active), FlowTable::Inserted::fresh);
+            keys.push_back(k);
+        }
+    };
+    const auto places = [&] {
+        std::vector<std::uint32_t> all;
+        for (const FlowKey& k : keys) all.push_back(this->find(table, k)->position.bucket);
+        return all;
+    };
+    const std::uint32_t room = buckets * (this->key(0, 1, 1).peer.is_v4() ? 4 : 2);
+    insert(room * 5 / 8);
+    const auto before = places();
+    for (std::uint32_t b = 0; b < buckets / 2; ++b) table.tidy(b, Policy{});
+    insert(room / 8);
+    auto after = places();
+    after.resize(before.size());
+    std::uint32_t into_counted = 0;
+    std::uint32_t out_of_counted = 0;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+        into_counted += before[i] >= buckets / 2 && after[i] < buckets / 2;
+        out_of_counted += before[i] < buckets / 2 && after[i] >= buckets / 2;
+    }
+    EXPECT_GT(into_counted, 0U);
+    EXPECT_GT(out_of_counted, 0U);
+    for (std::uint32_t b = buckets / 2; b < buckets; ++b) table.tidy(b, Policy{});
+    std::vector<std::int32_t> expected(handles);
+    table.for_each([&](const IpAddress&, Be16, const FlowEntry& e) { ++expected[e.handle.index()]; });
+    for (std::uint32_t h = 0; h < handles; ++h) {
+        EXPECT_EQ(state.own_flows(WorkerIndex(0))[h].of(Handle::of(h, 1)), expected[h]) << h;
+    }
+    for (const FlowKey& k : keys) table.erase(this->find(table, k)->position);
+    for (std::uint32_t h = 0; h < handles; ++h) {
+        EXPECT_EQ(state.own_flows(WorkerIndex(0))[h].of(Handle::of(h, 1)), 0) << h;
+    }
 }
 
 // Both families in one table against a plain map: whatever is found is right, and nothing is lost while there is room.
