@@ -264,7 +264,7 @@ TYPED_TEST(FlowTableOf, WhoMovesIsCountedOnce) {
     insert(room * 5 / 8);
     const auto before = places();
     for (std::uint32_t b = 0; b < buckets / 2; ++b) table.tidy(b, Policy{});
-    insert(room / 8);
+    insert(room / 16);
     auto after = places();
     after.resize(before.size());
     std::uint32_t into_counted = 0;
