@@ -195,7 +195,8 @@ json describe(const Answer& answer, const shm::Tables& tables, const Question& q
     if (answer.verdict.keeps() && answer.lane.handle) {
         const shm::BackendRecord& backend = tables.backend(answer.lane.handle);
         document["backend"] = key_of(backend);
-        document["target"] = address_and_port(backend.address, backend.port.host());
+        const Be16 port = backend.port == shm::any_port ? question.tuple.destination_port : backend.port;
+        document["target"] = address_and_port(backend.address, port.host());
         document["source"] = answer.worker ? "flow" : "table";
         if (answer.worker) document["worker"] = *answer.worker;
     }

@@ -167,8 +167,8 @@ void get_backend(Call& call) {
 void get_table(Call& call) {
     const auto* service = call.service();
     if (service == nullptr) return;
-    const bool has_v4 = std::any_of(service->vips.begin(), service->vips.end(),
-                                    [](const Endpoint& vip) { return vip.address.is_v4(); });
+    const bool has_v4 =
+        std::any_of(service->vips.begin(), service->vips.end(), [](const Vip& vip) { return vip.address.is_v4(); });
     const auto asked = call.request.query.find("family");
     const std::string family = asked != call.request.query.end() ? asked->second : (has_v4 ? "4" : "6");
     if (family != "4" && family != "6") return call.refuse(400, {.message = "family is 4 or 6"});

@@ -42,7 +42,7 @@ config::Backend* backend_in(config::Service& service, std::string_view key) noex
 bool serves(const config::Service& service, const config::Backend& backend, std::uint16_t port) {
     return backend.port == port ||
            (backend.port == 0 && std::any_of(service.vips.begin(), service.vips.end(),
-                                             [&](const Endpoint& vip) { return vip.port.host() == port; }));
+                                             [&](const Vip& vip) { return vip.ports == Be16(port); }));
 }
 
 // Overrides of backends that are gone go with them.

@@ -116,7 +116,7 @@ void compare_services(Comparison& comparison, const DesiredState& before, const 
     // A new service is shown as what differs from one with nothing but a name and VIPs.
     const auto add = [&](const Service& service) {
         std::string vips;
-        for (const Endpoint& vip : service.vips) vips += " " + vip.text();
+        for (const Vip& vip : service.vips) vips += " " + vip.text();
         comparison.add("service", service.name + vips);
         compare_service(comparison, Service{.name = service.name, .vips = service.vips}, service);
     };

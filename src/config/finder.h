@@ -67,4 +67,7 @@ class Finder {
 // What the forwarding modes ask of their services, and of the way to the backends.
 void examine_modes(Finder& finder);
 
+// What services of several ports, or of a whole address, ask of each other and of their backends.
+void examine_ranges(Finder& finder);
+
 }  // namespace shunt::config

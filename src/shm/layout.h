@@ -27,12 +27,13 @@
 #include "src/net/address.h"
 #include "src/net/forwarding_mode.h"
 #include "src/net/packet_hash.h"
+#include "src/net/vip.h"
 #include "src/shm/drop_reason.h"
 #include "src/shm/limits.h"
 
 namespace shunt::shm {
 
-constexpr std::uint32_t layout_version = 2;
+constexpr std::uint32_t layout_version = 3;
 constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
 constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
 constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
@@ -173,7 +174,7 @@ constexpr bool keeps_flows(BackendStatus status, Protocol protocol) noexcept {
 // The directory of handles, by handle index. One line: all that forwarding to a backend needs.
 struct alignas(cache_line_bytes) BackendRecord {
     IpAddress address;
-    Be16 port;  // on the wire
+    Be16 port;  // on the wire; 0: every packet keeps its own
     Protocol protocol;
     BackendStatus status;
     std::uint16_t incarnation;
@@ -215,14 +216,23 @@ static_assert(sizeof(ModeSettings) == 16);
 constexpr std::uint16_t mss_off = 0;
 constexpr std::uint16_t mss_auto = 0xffff;  // by the mode and the MTU of the next hops
 
-// A listener: one (VIP address, port, protocol). Two lines: the first is for choosing and forwarding, the second for
+// Where the search for a packet's port goes on, in the tree of an address's listeners of several ports (see range_map).
+struct RangeNode {
+    ListenerIndex below;   // ranges that end before this one begins
+    ListenerIndex above;   // ranges that begin behind its end
+    ListenerIndex within;  // ranges inside it, more specific ones
+};
+constexpr std::uint32_t max_range_depth = 20;  // a balanced tree of 65,535 ranges, inside the whole address
+
+// A listener: one (VIP address, ports, protocol). Two lines: the first is for choosing and forwarding, the second for
 // what happens less often.
 struct alignas(cache_line_bytes) ListenerRecord {
     static constexpr std::uint8_t flows_on = 1;
     static constexpr std::uint8_t direct_access = 2;
+    static constexpr std::uint8_t many_ports = 4;  // from `port` to `last_port`; its flows say which
 
     IpAddress address;
-    Be16 port;
+    Be16 port;  // the first one
     Protocol protocol;
     ForwardingMode mode;
     ServiceIndex service;
@@ -236,11 +246,17 @@ struct alignas(cache_line_bytes) ListenerRecord {
 
     std::int64_t retired_at;
     ModeSettings mode_settings;
-    std::array<std::uint8_t, 40> reserved;
+    Be16 last_port;
+    RangeNode ranges;
+    std::array<std::uint8_t, 32> reserved;
+
+    constexpr bool has_many_ports() const noexcept { return (flags & many_ports) != 0; }
+    constexpr PortRange ports() const noexcept { return {port, last_port}; }
 };
 static_assert(sizeof(ListenerRecord) == 2 * cache_line_bytes);
 
-// A backend endpoint of NAT services as replies carry it: common to all handles of one (address, port, protocol).
+// A backend endpoint of NAT services as replies carry it: common to all handles of one (address, port, protocol). With
+// port 0 (any_port) it stands for all ports of a backend whose packets keep theirs.
 struct alignas(cache_line_bytes) SourceRecord {
     IpAddress address;
     Be16 port;
@@ -270,15 +286,17 @@ static_assert(sizeof(ServiceRecord) == 2 * cache_line_bytes);
 struct Root {
     Generation generation;
     HashSeed site_seed;
-    PagedArrayRef services;   // ServiceRecord by ServiceIndex
-    PagedArrayRef listeners;  // ListenerRecord by ListenerIndex
-    PagedArrayRef backends;   // BackendRecord by handle index
-    PagedArrayRef sources;    // SourceRecord by SourceNumber
-    EndpointMapRef
-        listener_map;  // (VIP, port, protocol) -> ListenerIndex, and (VIP, any_port, any_protocol) -> their number
-    EndpointMapRef source_map;  // (backend, port, protocol) -> SourceNumber; also (backend, any, any), as above
-    EndpointMapRef local_map;   // (address of this host, any, any) -> 1
-    EndpointMapRef tunnel_map;  // (backend reached through a tunnel, any, any) -> number of its handles
+    PagedArrayRef services;       // ServiceRecord by ServiceIndex
+    PagedArrayRef listeners;      // ListenerRecord by ListenerIndex
+    PagedArrayRef backends;       // BackendRecord by handle index
+    PagedArrayRef sources;        // SourceRecord by SourceNumber
+    EndpointMapRef listener_map;  // (VIP, port, protocol) -> ListenerIndex of a single port, and
+                                  // (VIP, any_port, any_protocol) -> the number of all listeners of the address
+    EndpointMapRef range_map;     // (VIP, any_port, protocol) -> ListenerIndex: where the search in its ranges begins
+    EndpointMapRef source_map;    // (backend, port, protocol) -> SourceNumber, port 0 (any_port) as SourceRecord says;
+                                  // also (backend, any, any), as above
+    EndpointMapRef local_map;     // (address of this host, any, any) -> 1
+    EndpointMapRef tunnel_map;    // (backend reached through a tunnel, any, any) -> number of its handles
     std::array<IpAddress, 2> tunnel_source;  // outer source of tunnels: IPv4, IPv6; unspecified: none of that family
     TrieRef routes_v4;                       // -> NextHopIndex
     TrieRef routes_v6;
@@ -289,8 +307,8 @@ struct Root {
 
 template <class... T>
 inline constexpr bool have_no_padding = (std::has_unique_object_representations_v<T> && ...);
-static_assert(have_no_padding<EndpointSlot, TrieNode, NextHopRecord, BackendRecord, ListenerRecord, SourceRecord,
-                              ServiceRecord, Root>);
+static_assert(have_no_padding<EndpointSlot, RangeNode, TrieNode, NextHopRecord, BackendRecord, ListenerRecord,
+                              SourceRecord, ServiceRecord, Root>);
 
 // ------------------------------------------------------------------------------------------------ tables: header
 

@@ -382,8 +382,8 @@ TEST(ValidateModes, OnlyTranslatedRepliesMeet) {
 
 TEST(Validate, KeepsToTheBoundsOfSharedMemory) {
     const auto vip = [](std::uint32_t n) {
-        return Endpoint{IpAddress::v4(198, 18, static_cast<std::uint8_t>(n >> 16), 1),
-                        Be16(static_cast<std::uint16_t>(n)), Protocol::tcp};
+        return Vip{IpAddress::v4(198, 18, static_cast<std::uint8_t>(n >> 16), 1), Be16(static_cast<std::uint16_t>(n)),
+                   Protocol::tcp};
     };
     DesiredState services;
     for (std::uint32_t i = 0; i < 16'384; ++i) {

@@ -17,9 +17,7 @@ config::Backend backend(const char* address, std::uint16_t port = 0) {
     return {.address = *IpAddress::parse(address), .port = port};
 }
 
-Endpoint vip(const char* address, std::uint16_t port) {
-    return {*IpAddress::parse(address), Be16(port), Protocol::tcp};
-}
+Vip vip(const char* address, std::uint16_t port) { return {*IpAddress::parse(address), Be16(port), Protocol::tcp}; }
 
 config::Service web() {
     return {.name = "web",
