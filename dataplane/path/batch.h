@@ -78,6 +78,7 @@ struct Lane {
     Direction direction{};
     ServiceIndex service{};       // for counting; 0 none
     ListenerIndex listener{};     // for replies: known after the look-up
+    Be16 service_port{};          // of a listener that has many: which of them; 0 otherwise
     SourceNumber source{};        // replies only
     shm::Handle handle{};         // 0: not chosen yet
     bool may_remember{};          // an entry may be made: the look-aside was done, or need not be

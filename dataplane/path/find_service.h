@@ -24,14 +24,14 @@ struct FindService {
         if (lane.is_quote() && is_of_tunnel(t)) return take_note(lane);
         // Without ports there is no flow to ask about; (address, 0, 0) is how the maps count endpoints.
         if (lane.is_quote() && !has_ports(t.protocol)) return Verdict::punt();
-        if (const auto found = tables.listener_map.find(t.destination, t.destination_port, t.protocol)) {
-            return to_backend(lane, ListenerIndex(static_cast<std::uint16_t>(found)));
+        if (const auto found = tables.listener_of(t.destination, t.destination_port, t.protocol)) {
+            return to_backend(lane, found);
         }
         // Replies to health checks come from the same endpoints as replies to clients; they go to this host.
         if (tables.is_local(t.destination)) return Verdict::punt();
-        if (const auto found = tables.source_map.find(t.source, t.source_port, t.protocol)) {
+        if (const auto found = tables.source_of(t.source, t.source_port, t.protocol)) {
             lane.direction = Direction::to_client;
-            lane.source = SourceNumber(found);
+            lane.source = found;
             lane.bucket_hash = hash_peer(flow_seed, t.destination, t.destination_port);
             return Verdict::keep();
         }
@@ -42,8 +42,10 @@ struct FindService {
     Verdict to_backend(Lane& lane, ListenerIndex listener) noexcept {
         lane.direction = Direction::to_backend;
         lane.listener = listener;
-        lane.service = tables.listeners[listener.value].service;
+        const shm::ListenerRecord& record = tables.listeners[listener.value];
+        lane.service = record.service;
         const FiveTuple& t = lane.tuple;
+        if (record.has_many_ports()) lane.service_port = t.destination_port;
         // From the VIP itself: no client, and a loop between backends that answer each other.
         if (!can_be_a_source(t.source) || t.source == t.destination) {
             return Verdict::drop(shm::DropReason::source_invalid);

@@ -42,23 +42,32 @@ struct FlowContext {
     std::optional<FlowTable::Found> find(const FlowTable& table, const Lane& lane) const noexcept {
         const bool reply = lane.direction == Direction::to_client;
         return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
-            if (!reply && entry.listener != lane.listener) return false;
+            const bool of_listener = entry.listener == lane.listener && entry.service_port == lane.service_port;
+            if (!reply && !of_listener) return false;
             const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
             const shm::BackendRecord* backend = policy.backend_of(entry, listener);
-            return backend != nullptr && (!reply || backend->source == lane.source);
+            return backend != nullptr && (!reply || answers(*backend, entry, lane));
         });
+    }
+
+    // Is it from this backend of the entry? One whose packets keep their port answers from the port they came to.
+    static bool answers(const shm::BackendRecord& backend, const FlowEntry& entry, const Lane& lane) noexcept {
+        const FiveTuple& t = lane.tuple;
+        if (backend.port != shm::any_port) return backend.source == lane.source;
+        return entry.service_port == t.source_port && backend.address == t.source && backend.protocol == t.protocol;
     }
 
     // The lane belongs to this flow.
     void adopt(Lane& lane, const FlowEntry& entry) const noexcept {
         lane.handle = entry.handle;
         lane.listener = entry.listener;
+        lane.service_port = entry.service_port;
         lane.service = tables.listeners[entry.listener.value].service;
     }
 
     void remember(const Lane& lane, FlowState state) noexcept {
-        const FlowKey key{lane.peer(), lane.peer_port(), lane.listener, Be16{}};
-        const FlowEntry entry{lane.listener, Be16{}, lane.handle, state, policy.now};
+        const FlowKey key{lane.peer(), lane.peer_port(), lane.listener, lane.service_port};
+        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now};
         const auto outcome =
             own.insert(lane.bucket_hash, key, entry, [this](const FlowEntry& e) { return policy.classify(e); });
         switch (outcome) {
