@@ -524,6 +524,9 @@ void Api::handle(const HttpRequest& request, const HttpReply& reply) {
         }
         Call call{core_, documents_(), request, reply, std::move(*names)};
         call.options.who = "uid " + std::to_string(request.uid);
+        if (resource.pattern.starts_with("services/*")) {
+            call.names[0] = name_of_service(core_.wanted().desired, call.names[0]);
+        }
         if (resource.access == Access::write && request.uid != 0 && request.uid != own_uid_) {
             const std::string sentence = call.options.who + " may not change anything here";
             events_.add({.unix_ms = call.documents.now.unix_ms,

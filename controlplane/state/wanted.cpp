@@ -206,6 +206,14 @@ const config::Service* find_service(const config::DesiredState& state, std::stri
     return service_in(state.services, name);
 }
 
+std::string name_of_service(const config::DesiredState& state, std::string_view name) {
+    const auto vip = Vip::parse(name);
+    for (const config::Service& service : state.services) {
+        if (vip && std::find(service.vips.begin(), service.vips.end(), *vip) != service.vips.end()) return service.name;
+    }
+    return std::string(name);
+}
+
 Result<const config::Backend*> find_backend(const config::Service& service, std::string_view name) {
     const config::Backend* found = nullptr;
     std::string several;
