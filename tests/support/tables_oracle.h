@@ -135,11 +135,12 @@ class Oracle {
 
     // Whatever the port: the listener with the fewest ports that has it.
     void check_search(const shm::Tables& tables) const {
+        constexpr std::array<std::uint16_t, 14> probes{0,    1,    80,   442,  443,  444,  8000,
+                                                       8050, 8099, 8100, 8101, 8102, 9000, 65535};
         std::set<std::pair<IpAddress, Protocol>> places;
         for (const auto& [owned, index] : listeners_now_) places.emplace(owned.second.address, owned.second.protocol);
         for (const auto& [address, protocol] : places) {
-            for (const std::uint16_t port :
-                 {0, 1, 80, 442, 443, 444, 8000, 8050, 8099, 8100, 8101, 8102, 9000, 65535}) {
+            for (const std::uint16_t port : probes) {
                 ListenerIndex expected;
                 int fewest = 65536;
                 for (const auto& [owned, index] : listeners_now_) {

@@ -148,16 +148,16 @@ TEST(Validate, RangesOfOneAddressDoNotOverlap) {
     };
     const std::string range = "198.18.0.10:8000-8999/udp";
     EXPECT_EQ(error_in(two(range, "198.18.0.10:8999-9100/udp")),
-              "f:7:8: the VIP 198.18.0.10:8999-9100/udp overlaps 198.18.0.10:8000-8999/udp of service \"a\"");
+              "f:8:8: the VIP 198.18.0.10:8999-9100/udp overlaps 198.18.0.10:8000-8999/udp of service \"a\"");
     EXPECT_EQ(error_in(two("198.18.0.10:8999-9100/udp", range)),
-              "f:7:8: the VIP 198.18.0.10:8000-8999/udp overlaps 198.18.0.10:8999-9100/udp of service \"a\"");
+              "f:8:8: the VIP 198.18.0.10:8000-8999/udp overlaps 198.18.0.10:8999-9100/udp of service \"a\"");
     EXPECT_EQ(error_in(two("198.18.0.10:1-65535/udp", "198.18.0.10:53-54/udp")),
-              "f:7:8: the VIP 198.18.0.10:53-54/udp overlaps 198.18.0.10:1-65535/udp of service \"a\"");
+              "f:8:8: the VIP 198.18.0.10:53-54/udp overlaps 198.18.0.10:1-65535/udp of service \"a\"");
     EXPECT_EQ(error_in(service("a", '"' + range + "\", \"198.18.0.10:8000-8001/udp\"")),
-              "f:4:36: the VIP 198.18.0.10:8000-8001/udp overlaps 198.18.0.10:8000-8999/udp of the same service");
-    EXPECT_EQ(error_in(two(range, range)), "f:7:8: the VIP 198.18.0.10:8000-8999/udp belongs to service \"a\" already");
+              "f:4:37: the VIP 198.18.0.10:8000-8001/udp overlaps 198.18.0.10:8000-8999/udp of the same service");
+    EXPECT_EQ(error_in(two(range, range)), "f:8:8: the VIP 198.18.0.10:8000-8999/udp belongs to service \"a\" already");
     EXPECT_EQ(error_in(two("198.18.0.10:*/udp", "198.18.0.10:0/udp")),
-              "f:7:8: the VIP 198.18.0.10:*/udp belongs to service \"a\" already");
+              "f:8:8: the VIP 198.18.0.10:*/udp belongs to service \"a\" already");
     // The most specific wins; beside it there is room for another.
     for (const char* fits : {"198.18.0.10:8500/udp", "198.18.0.10:*/udp", "198.18.0.10:9000-9100/udp",
                              "198.18.0.10:8000-8999/tcp", "198.18.0.11:8000-8999/udp"}) {

@@ -177,7 +177,7 @@ TEST(Scale, ManyRangesAtOneAddress) {
         const ListenerIndex index = tables.listener_of(vip_of(0).address, Be16(port), Protocol::udp);
         const bool within = port >= 10'000 && port < 20'000 && port % 10 < 8;
         ASSERT_EQ(bool(index), within) << port;
-        if (within) ASSERT_TRUE(tables.listeners[index.value].ports().contains(Be16(port))) << port;
+        ASSERT_TRUE(!within || tables.listeners[index.value].ports().contains(Be16(port))) << port;
     }
 }
 
