@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <span>
 #include <vector>
 
@@ -51,20 +52,22 @@ class Worker {
     void wind_up() noexcept;
 
   private:
-    void process(Instant now, const shm::Tables& tables) noexcept;
-    void receive(PortIndex in) noexcept;
+    std::uint64_t process(Instant now, const shm::Tables& tables) noexcept;
+    void serve(PortIndex in, Instant now, const shm::Tables& tables) noexcept;
     void receive_fragments(Instant now) noexcept;
     void transmit(Batch& batch) noexcept;
-    void cut(Lane& lane, Forward& forward) noexcept;
+    [[gnu::noinline]] void cut(Lane& lane, Forward& forward) noexcept;
     bool make_pieces(Lane& lane, std::uint32_t count) noexcept;
     void settle_pieces(Lane& lane) noexcept;
     void release(Instant now, const shm::Tables& tables) noexcept;
-    void leave(Lane& lane, Instant now, const shm::Tables& tables) noexcept;
+    [[gnu::noinline]] void leave(Lane& lane, Instant now, const shm::Tables& tables) noexcept;
     bool answer(Lane& lane, Instant now, const shm::Tables& tables) noexcept;
     AnswerLimit& limit_of(Answer answer) noexcept {
         return answer == Answer::too_big ? too_big_answers_ : time_answers_;
     }
-    void count_transmitted(const Lane& lane) noexcept;
+    bool send(PortIndex out, std::span<Lane* const> lanes) noexcept;
+    bool send_apart(std::uint32_t used, std::span<Lane* const> all) noexcept;
+    void count_for_backend(const Lane& lane) noexcept;
     Tick tick_at(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
     }
@@ -121,9 +124,8 @@ std::uint32_t Worker<P, C>::poll_once() noexcept {
     const shm::Tables& tables = generations_.acquire();
     std::size_t packets = 0;
     for (std::uint8_t i = 0; i < ports_.size(); ++i) {
-        receive(PortIndex(i));
+        serve(PortIndex(i), now, tables);
         packets += batch_.received();
-        if (batch_.received() != 0) process(now, tables);
     }
     receive_fragments(now);
     packets += batch_.received();
@@ -131,6 +133,20 @@ std::uint32_t Worker<P, C>::poll_once() noexcept {
     generations_.quiesce();  // nothing of `tables` is held any more
     block_.heartbeat.set(static_cast<std::uint64_t>(now.nanoseconds));
     return static_cast<std::uint32_t>(packets);
+}
+
+// A burst of one port: received, decided, sent. `received` is counted before anything is read of the packets.
+template <Port P, Clock C>
+void Worker<P, C>::serve(PortIndex in, Instant now, const shm::Tables& tables) noexcept {
+    batch_.begin(in);
+    ports_[in.value]->receive(batch_);
+    block_.bursts.add(1);
+    if (batch_.received() == 0) return;
+    auto& counters = block_.ports[in.value];
+    counters.received.add(batch_.received());
+    block_.received.add(batch_.received());
+    block_.busy_bursts.add(1);
+    counters.received_bytes.add(process(now, tables));
 }
 
 template <Port P, Clock C>
@@ -148,43 +164,29 @@ void Worker<P, C>::wind_up() noexcept {
 }
 
 template <Port P, Clock C>
-void Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
+std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
+    std::uint64_t bytes = 0;
     LookAsideBudget budget;
     FlowContext context{tables, flows_, others_, {tables, tick}, budget, block_};
+    Parse parse{bytes};
+    GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
+    FindService find_service{tables, seed, news_};
+    LookUpFlow look_up_flow{context};
+    ChooseBackend choose_backend{context};
+    DecideDatagram decide_datagram{fragments_, now};
     Forward forward{tables, links_, path_mtus_, port_macs_, news_, tick};
 
-    run(Parse{}, batch_);
-    run(GatherFragments{tables, seed, fragments_, hand_over_, index_, now}, batch_);
-    run(FindService{tables, seed, news_}, batch_);
-    run(LookUpFlow{context}, batch_);
-    run(ChooseBackend{context}, batch_);
-    decide_fragments(batch_, fragments_, now);
-    run(forward, batch_);
+    run(batch_, Together{parse, gather}, find_service, look_up_flow, Together{choose_backend, decide_datagram},
+        forward);
     transmit(batch_);
     batch_.for_each_left([&](Lane& lane) {
+        if (lane.decides_datagram) decide_datagram.decide(lane);
         if (lane.verdict.cuts()) cut(lane, forward);
     });
     release(now, tables);
-}
-
-template <Port P, Clock C>
-void Worker<P, C>::receive(PortIndex in) noexcept {
-    batch_.clear();
-    ports_[in.value]->receive(batch_);
-    block_.bursts.add(1);
-    if (batch_.received() == 0) return;
-    std::uint64_t bytes = 0;
-    batch_.for_each_staying([&](Lane& lane) {
-        lane.in_port = in;
-        bytes += lane.length;
-    });
-    auto& counters = block_.ports[in.value];
-    counters.received.add(batch_.received());
-    counters.received_bytes.add(bytes);
-    block_.received.add(batch_.received());
-    block_.busy_bursts.add(1);
+    return bytes;
 }
 
 template <Port P, Clock C>
@@ -201,36 +203,55 @@ void Worker<P, C>::receive_fragments(Instant now) noexcept {
     block_.received.add(batch_.received());
 }
 
-// In order, per port of departure. What a port does not take is dropped, and counted as such.
+// In order, per port of departure. Most bursts leave by one port.
 template <Port P, Clock C>
 void Worker<P, C>::transmit(Batch& batch) noexcept {
-    for (std::uint8_t out = 0; out < ports_.size(); ++out) {
-        std::array<Lane*, burst_size> lanes;
-        std::size_t count = 0;
-        batch.for_each_staying([&](Lane& lane) {
-            if (lane.out_port.value == out) lanes[count++] = &lane;
-        });
-        if (count == 0) continue;
-        const std::size_t taken = ports_[out]->transmit({lanes.data(), count});
-        for (std::size_t i = 0; i < taken; ++i) count_transmitted(*lanes[i]);
-        for (std::size_t i = taken; i < count; ++i) {
-            lanes[i]->verdict = Verdict::drop(shm::DropReason::transmit_refused);
-        }
-    }
-    batch.keep_if([](const Lane& lane) { return lane.verdict; });
+    const std::span<Lane* const> all = batch.lanes_staying();
+    if (all.empty()) return;
+    std::uint32_t used = 0;  // ports, as bits
+    for (const Lane* lane : all) used |= 1U << lane->out_port.value;
+    const bool all_taken = (used & (used - 1)) == 0 ? send(all.front()->out_port, all) : send_apart(used, all);
+    if (!all_taken) batch.keep_if([](const Lane& lane) { return lane.verdict; });
 }
 
 template <Port P, Clock C>
-void Worker<P, C>::count_transmitted(const Lane& lane) noexcept {
-    auto& port = block_.ports[lane.out_port.value];
-    port.transmitted.add(1);
-    port.transmitted_bytes.add(lane.length);
+bool Worker<P, C>::send_apart(std::uint32_t used, std::span<Lane* const> all) noexcept {
+    bool all_taken = true;
+    for (; used != 0; used &= used - 1) {
+        const PortIndex out(static_cast<std::uint8_t>(std::countr_zero(used)));
+        std::array<Lane*, burst_size> lanes;
+        std::size_t count = 0;
+        for (Lane* lane : all) {
+            if (lane->out_port == out) lanes[count++] = lane;
+        }
+        all_taken &= send(out, {lanes.data(), count});
+    }
+    return all_taken;
+}
+
+// What the port does not take is dropped, and counted as such. False: there was such.
+template <Port P, Clock C>
+bool Worker<P, C>::send(PortIndex out, std::span<Lane* const> lanes) noexcept {
+    const std::size_t taken = ports_[out.value]->transmit(lanes);
+    std::uint64_t bytes = 0;
+    for (const Lane* lane : lanes.first(taken)) {
+        bytes += lane->length;
+        count_for_backend(*lane);
+    }
+    block_.ports[out.value].transmitted.add(taken);
+    block_.ports[out.value].transmitted_bytes.add(bytes);
+    for (Lane* lane : lanes.subspan(taken)) lane->verdict = Verdict::drop(shm::DropReason::transmit_refused);
+    return taken == lanes.size();
+}
+
+template <Port P, Clock C>
+void Worker<P, C>::count_for_backend(const Lane& lane) noexcept {
     const std::uint32_t handle = lane.handle.index();
     if (handle >= backends_.size()) return;
     shm::BackendCounters& backend = backends_[handle];
-    const bool to_backend = lane.direction == Direction::to_backend;
-    (to_backend ? backend.packets : backend.return_packets).add(1);
-    (to_backend ? backend.bytes : backend.return_bytes).add(lane.length);
+    shm::Traffic& traffic = lane.direction == Direction::to_backend ? backend.forth : backend.back;
+    traffic.packets.add(1);
+    traffic.bytes.add(lane.length);
 }
 
 // Every piece goes through `forward` like a fragment that came so. The packet is forwarded if all of them leave; all
@@ -242,7 +263,7 @@ void Worker<P, C>::cut(Lane& lane, Forward& forward) noexcept {
     if (count == 0 || count > burst_size) return;
     lane.verdict = Verdict::drop(shm::DropReason::no_buffer);
     if (!make_pieces(lane, count)) return;
-    run(forward, pieces_);
+    run(pieces_, forward);
     transmit(pieces_);
     settle_pieces(lane);
 }
@@ -321,7 +342,8 @@ void Worker<P, C>::leave(Lane& lane, Instant now, const shm::Tables& tables) noe
         }
         lane.verdict = Verdict::drop(shm::DropReason::punt_refused);
     }
-    const std::uint16_t service = lane.service.value < drops_.size() ? lane.service.value : std::uint16_t{0};
+    const std::uint16_t known = lane.service().value;
+    const std::uint16_t service = known < drops_.size() ? known : std::uint16_t{0};
     drops_[service].by_reason[static_cast<std::size_t>(lane.verdict.reason())].add(1);
     block_.dropped.add(1);
     if (lane.buffer != nullptr && !answer(lane, now, tables)) port.drop(lane);

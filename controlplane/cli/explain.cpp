@@ -115,13 +115,19 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
     Answer answer;
     answer.lane.tuple = tuple;
     answer.lane.family = tuple.source.family();
+    answer.lane.plain = true;
     answer.lane.tcp_flags = tcp_ack;             // as a packet of a connection that may exist already
     const auto news = std::make_unique<News>();  // nobody listens
-    answer.verdict = FindService{tables, flow_seed, *news}.apply(answer.lane);
+    FindService find_service{tables, flow_seed, *news};
+    find_service.prefetch(answer.lane);
+    answer.verdict = find_service.apply(answer.lane);
     for (std::uint16_t i = 0; i < flows.size() && answer.verdict.keeps(); ++i) {
-        if (context.find(flows[i], answer.lane)) answer.worker = answer.worker.value_or(i);
+        Lane lane = answer.lane;
+        if (context.find(flows[i], lane)) answer.worker = answer.worker.value_or(i);
     }
-    if (answer.verdict.keeps()) answer.verdict = LookUpFlow{context}.apply(answer.lane);
+    LookUpFlow look_up{context};
+    look_up.prefetch(answer.lane);
+    if (answer.verdict.keeps()) answer.verdict = look_up.apply(answer.lane);
     if (answer.verdict.keeps()) answer.verdict = ChooseBackend{context}.apply(answer.lane);
     return answer;
 }

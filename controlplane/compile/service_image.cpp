@@ -20,8 +20,8 @@ shm::FlowTimeouts flow_timeouts(const config::Timeouts& own, const config::Timeo
     const auto ticks = [&](std::optional<Duration> config::Timeouts::*which) {
         return to_ticks((own.*which).value_or((general.*which).value_or(*(defaults.*which))));
     };
-    return {ticks(&config::Timeouts::tcp_established), ticks(&config::Timeouts::tcp_syn),
-            ticks(&config::Timeouts::tcp_fin), ticks(&config::Timeouts::udp)};
+    return {{ticks(&config::Timeouts::tcp_syn), ticks(&config::Timeouts::tcp_established),
+             ticks(&config::Timeouts::tcp_fin), ticks(&config::Timeouts::udp)}};
 }
 
 // A backend's endpoint on the wire, as a VIP reaches it.

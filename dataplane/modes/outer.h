@@ -51,7 +51,7 @@ inline void write_outer(Lane& lane, Ipv4Header& ip, std::uint8_t traffic_class, 
           .checksum = 0,
           .source = target.tunnel_source.as_v4(),
           .destination = target.backend.address.as_v4()};
-    ip.checksum = internet_checksum(&ip, sizeof ip);
+    ip.checksum = header_checksum(ip);
 }
 
 inline void write_outer(Lane& lane, Ipv6Header& ip, std::uint8_t traffic_class, std::uint8_t protocol,

@@ -21,8 +21,7 @@ inline ChecksumDelta translate_quote(Lane& lane, End end, const IpAddress& addre
     with_family_at(lane, lane.quote_l3, [&](auto family, auto& header) {
         using F = decltype(family);
         const std::uint16_t before = F::checksum(header);
-        pseudo.replace(F::address(header, end), address);
-        F::set_address(header, end, address);
+        pseudo = F::set_address(header, end, address);
         message.replace(before, F::checksum(header));
     });
     message.add(pseudo);  // the addresses stand in the message, too

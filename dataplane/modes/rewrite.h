@@ -32,10 +32,7 @@ inline void update_transport(Lane& lane, const ChecksumDelta& delta) noexcept {
 
 // The address of the packet itself. `pseudo` takes what the change means for a checksum over the pseudo header.
 inline void set_address(Lane& lane, End end, const IpAddress& address, ChecksumDelta& pseudo) noexcept {
-    with_family(lane, [&](auto family, auto& header) {
-        pseudo.replace(decltype(family)::address(header, end), address);
-        decltype(family)::set_address(header, end, address);
-    });
+    pseudo.add(with_family(lane, [&](auto family, auto& header) { return family.set_address(header, end, address); }));
 }
 
 // RFC 792's checksum covers the message alone, RFC 4443's the pseudo header as well.

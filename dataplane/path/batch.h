@@ -50,49 +50,65 @@ enum class Part : std::uint8_t { whole, first, later };
 // What the sender is told about a packet that is dropped (RFC 792, RFC 4443).
 enum class Answer : std::uint8_t { none, too_big, time_exceeded };
 
-struct Lane {
-    // Set by the port.
-    std::byte* bytes{};       // the Ethernet header
-    std::uint32_t length{};   // from there on
+// What the port says of a packet.
+struct Arrival {
+    std::byte* bytes{};  // the Ethernet header
+    void* buffer{};      // the port's own name for it
+    std::uint32_t length{};
     bool segmented{};         // the packet goes on in another buffer
     bool checksum_flagged{};  // the hardware found a bad checksum
-    void* buffer{};           // the port's own name for it
     PortIndex in_port{};      // where it came in
     bool waited{};            // a fragment that waited for its first
+};
 
-    // Set by parse.
-    FiveTuple tuple{};  // as the packet says; of an ICMP error: of the packet it quotes, turned round
-    Family family{Family::ipv4};
+// What parse read.
+struct Reading {
+    FiveTuple tuple{};          // as the packet says; of an ICMP error: of the packet it quotes, turned round
+    std::uint16_t ip_length{};  // of the IP packet: what follows is padding
     std::uint8_t tcp_flags{};
+    bool plain{};                 // a whole packet of TCP or UDP: what follows is as it is here, but for the offsets
+    std::uint32_t fragment_id{};  // of a first or later fragment
     std::uint16_t l3_offset{};    // of the IP header, from `bytes`
     std::uint16_t l4_offset{};    // of the transport or ICMP header
-    std::uint16_t ip_length{};    // of the IP packet: what follows is padding
     std::uint16_t quote_l3{};     // an ICMP error: where the quoted IP header is; 0: it is none
     std::uint16_t quote_l4{};     // and the quoted transport header, of which 8 bytes are there
-    std::uint32_t fragment_id{};  // of a first or later fragment
+    Family family{Family::ipv4};
     Part part{Part::whole};
-    bool decides_datagram{};        // a first fragment where its datagram is gathered
     shm::DropReason unsupported{};  // why a service could not take this packet: then only the addresses are known
+};
 
-    // Set by the steps that decide.
+// What the steps decided.
+struct Decision {
+    const shm::ListenerRecord* listener_record{};  // of `listener`; for replies: known after the look-up
+    const shm::BackendRecord* backend_record{};    // of `handle`
+    const shm::EndpointSlot* listener_slot{};      // where a listener of the destination would be
+    std::uint64_t bucket_hash{};                   // hash_peer() of the client under the region's seed
+    std::uint32_t bucket{};                        // the first of the flow table's two for that
+    shm::Handle handle{};                          // 0: not chosen yet
+    SourceNumber source{};                         // replies only
+    ListenerIndex listener{};
+    Be16 service_port{};   // of a listener that has many: which of them; 0 otherwise
+    std::uint16_t room{};  // what the packet may have at most, where it is cut or its sender told
+    Verdict verdict{Verdict::keep()};
     Direction direction{};
-    ServiceIndex service{};       // for counting; 0 none
-    ListenerIndex listener{};     // for replies: known after the look-up
-    Be16 service_port{};          // of a listener that has many: which of them; 0 otherwise
-    SourceNumber source{};        // replies only
-    shm::Handle handle{};         // 0: not chosen yet
-    bool may_remember{};          // an entry may be made: the look-aside was done, or need not be
-    std::uint64_t bucket_hash{};  // hash_peer() of the client under the region's seed
+    bool may_remember : 1 {};      // an entry may be made: the look-aside was done, or need not be
+    bool decides_datagram : 1 {};  // a first fragment where its datagram is gathered
     PortIndex out_port{};
     Answer answer{Answer::none};
-    std::uint16_t room{};  // what the packet may have at most, where it is cut or its sender told
+};
 
-    Verdict verdict{Verdict::keep()};
-
+// One packet on its way.
+struct Lane : Arrival, Reading, Decision {
+    // For counting; 0: none, or not known.
+    ServiceIndex service() const noexcept {
+        return listener_record != nullptr ? listener_record->service : ServiceIndex{};
+    }
     bool is_quote() const noexcept { return quote_l3 != 0; }
     bool has_transport() const noexcept { return part != Part::later && !is_quote(); }
     bool is_tcp() const noexcept { return tuple.protocol == Protocol::tcp; }
     bool is_opening() const noexcept { return is_tcp() && (tcp_flags & (tcp_syn | tcp_ack)) == tcp_syn; }
+    // Neither the first packet of a connection nor one of its last.
+    bool is_in_midstream() const noexcept { return (tcp_flags & (tcp_syn | tcp_fin | tcp_rst)) == 0; }
     bool is_closing() const noexcept { return is_tcp() && (tcp_flags & (tcp_fin | tcp_rst)) != 0; }
     const IpAddress& peer() const noexcept {
         return direction == Direction::to_backend ? tuple.source : tuple.destination;
@@ -106,13 +122,24 @@ struct Lane {
     }
 };
 
-// Lanes that are still on their way stand in front, those that left behind them; nothing is copied but small indices.
+// Lanes that are still on their way stand in front, those that left behind them; nothing is copied but pointers.
 class Batch {
   public:
+    Batch() = default;
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
+    // Begins a burst of packets that came in at this port.
+    void begin(PortIndex in) noexcept {
+        clear();
+        in_port_ = in;
+    }
+    // Who adds a packet also asks for its first line to be prefetched, where that may be far.
     Lane& add() noexcept {
         Lane& lane = lanes_[count_];
-        lane = blank_;  // copied from memory: a temporary would be made byte by byte
-        order_[count_] = static_cast<std::uint8_t>(count_);
+        static_cast<Arrival&>(lane) = {.in_port = in_port_};
+        static_cast<Decision&>(lane) = {};  // what parse reads it writes whole
+        order_[count_] = &lane;
         ++count_;
         staying_ = count_;
         return lane;
@@ -121,47 +148,48 @@ class Batch {
     std::size_t room() const noexcept { return burst_size - count_; }
     std::size_t received() const noexcept { return count_; }
     std::size_t staying() const noexcept { return staying_; }
+    std::span<Lane* const> lanes_staying() const noexcept { return {order_.data(), staying_}; }
 
     template <class F>
     void for_each_staying(F&& f) noexcept {
-        for (std::size_t i = 0; i < staying_; ++i) f(lanes_[order_[i]]);
+        for (std::size_t i = 0; i < staying_; ++i) f(*order_[i]);
     }
     template <class F>
     void for_each(F&& f) noexcept {
-        for (std::size_t i = 0; i < count_; ++i) f(lanes_[order_[i]]);
+        for (std::size_t i = 0; i < count_; ++i) f(*order_[i]);
     }
     template <class F>
     void for_each_left(F&& f) noexcept {
-        for (std::size_t i = staying_; i < count_; ++i) f(lanes_[order_[i]]);
+        for (std::size_t i = staying_; i < count_; ++i) f(*order_[i]);
     }
     // Applies `decide` in order; who does not keep leaves, the others close up in the same order.
     template <class F>
-    void keep_if(F&& decide) noexcept {
-        std::array<std::uint8_t, burst_size> leavers;
-        std::size_t kept = 0;
+    [[gnu::always_inline]] void keep_if(F&& decide) noexcept {
+        std::array<Lane*, burst_size> leavers;
         std::size_t left = 0;
-        for (std::size_t i = 0; i < staying_; ++i) {
-            const std::uint8_t index = order_[i];
-            Lane& lane = lanes_[index];
-            lane.verdict = decide(lane);
-            if (lane.verdict.keeps()) {
-                order_[kept++] = index;
-            } else {
-                leavers[left++] = index;
-            }
+        const std::size_t before = staying_;
+        for (std::size_t i = 0; i < before; ++i) {
+            Lane* const lane = order_[i];
+            if (left != 0) [[unlikely]]
+                order_[i - left] = lane;
+            const Verdict verdict = decide(*lane);
+            if (verdict.keeps()) [[likely]]
+                continue;
+            lane->verdict = verdict;
+            leavers[left++] = lane;
         }
-        for (std::size_t i = 0; i < left; ++i) order_[kept + i] = leavers[i];
-        staying_ = kept;
+        if (left == 0) [[likely]]
+            return;
+        staying_ = before - left;
+        for (std::size_t i = 0; i < left; ++i) order_[staying_ + i] = leavers[i];
     }
 
   private:
-    static constexpr Lane blank_{};
-
     std::array<Lane, burst_size> lanes_;
-    std::array<std::uint8_t, burst_size> order_{};
+    std::array<Lane*, burst_size> order_{};
     std::size_t count_{};
     std::size_t staying_{};
+    PortIndex in_port_{};
 };
-static_assert(burst_size <= 256);
 
 }  // namespace shunt::dataplane

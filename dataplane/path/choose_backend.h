@@ -1,4 +1,10 @@
-// Step 5: only for packets without a flow: the service's table says where to; remember it if there is room.
+// Step 5: only for packets whose flow was not found at the first look: look further, else choose, and remember it if
+// there is room.
+//
+// Each worker keeps its own entries. RSS may put the two directions of a flow on different workers, and a restart may
+// deal flows to other workers, so a packet that opens nothing and is not known here looks into the other tables,
+// read-only and within a budget per burst, and its entry is copied (DESIGN section 4). Nothing is decided for good
+// before that look-aside was done.
 #pragma once
 
 #include "dataplane/path/look_up_flow.h"
@@ -11,34 +17,90 @@ struct ChooseBackend {
     void prefetch(Lane&) noexcept {}
 
     Verdict apply(Lane& lane) noexcept {
-        if (lane.handle) return Verdict::keep();
-        // An earlier packet of this burst may have opened the flow.
-        if (lane.may_remember) {
-            const auto found = context.find(context.own, lane);
-            const bool again = found && lane.is_opening() && lane.direction == Direction::to_backend;
-            if (found && !(again && !is_eligible(found->entry.handle))) {
-                context.adopt(lane, found->entry);
-                return Verdict::keep();
-            }
-        }
-        return lane.direction == Direction::to_backend ? choose(lane) : derive(lane);
+        if (lane.handle) [[likely]]
+            return Verdict::keep();
+        return decide(lane);
     }
 
   private:
-    bool is_eligible(shm::Handle handle) const noexcept {
-        return context.tables.backend(handle).status == shm::BackendStatus::ready;
+    [[gnu::noinline]] Verdict decide(Lane& lane) noexcept {
+        const bool to_backend = lane.direction == Direction::to_backend;
+        if (to_backend && !can_be_a_client(lane)) return Verdict::drop(shm::DropReason::source_invalid);
+        if (keeps_flows(lane)) {
+            // The first bucket again: an earlier packet of this burst may have opened the flow.
+            if (context.continue_in(lane.bucket, lane)) return Verdict::keep();
+            if (context.continue_in(context.own.second_bucket(lane.bucket_hash), lane)) return Verdict::keep();
+            const Verdict verdict = to_backend && lane.is_opening() ? may_choose(lane) : look_aside(lane);
+            if (!verdict.keeps() || lane.handle) return verdict;
+        }
+        return to_backend ? choose(lane) : derive(lane);
+    }
+
+    // From the VIP itself: no client, and a loop between backends that answer each other.
+    static bool can_be_a_client(const Lane& lane) noexcept {
+        return can_be_a_source(lane.tuple.source) && lane.tuple.source != lane.tuple.destination;
+    }
+
+    // RFC 1122 section 3.2.1.3, RFC 4291 section 2.7: what no packet on a wire may come from; nor what may not be
+    // routed (RFC 3927 section 2.7, RFC 4291 section 2.5.6).
+    static bool can_be_a_source(const IpAddress& address) noexcept {
+        constexpr IpAddress loopback_v6 = IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
+        const IpAddress::Bytes b = address.bytes();
+        if (!address.is_v4()) {
+            const bool link_local = b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
+            return b[0] != 0xff && !link_local && !address.is_unspecified() && address != loopback_v6;
+        }
+        const bool link_local = b[12] == 169 && b[13] == 254;
+        return b[12] != 0 && b[12] != 127 && b[12] < 224 && !link_local;
+    }
+
+    // A service without flows has nothing to find, and its endpoints belong to no other: all its replies are derived.
+    bool keeps_flows(const Lane& lane) const noexcept {
+        const shm::ListenerRecord& listener =
+            lane.direction == Direction::to_backend
+                ? *lane.listener_record
+                : context.tables.listeners[context.tables.sources[lane.source.value].listeners[0].value];
+        return (listener.flags & shm::ListenerRecord::flows_on) != 0;
+    }
+
+    // An error about a packet is no packet of the flow: it makes no entry.
+    static Verdict may_choose(Lane& lane) noexcept {
+        lane.may_remember = !lane.is_quote();
+        return Verdict::keep();
+    }
+
+    Verdict look_aside(Lane& lane) noexcept {
+        if (context.others.empty()) return may_choose(lane);
+        if (!context.budget.take(lane.direction)) return over_budget(lane);
+        context.counters.look_asides.add(1);
+        for (const FlowTable& other : context.others) {
+            const auto found = context.find(other, lane);
+            if (!found) continue;
+            if (lane.is_quote()) return Verdict::keep();
+            context.remember(lane, next_state(lane, found->entry.state));
+            context.counters.flows_copied.add(1);
+            return Verdict::keep();
+        }
+        return may_choose(lane);
+    }
+
+    // TCP repeats, and a reply must not be let through untranslated. A datagram to a listener goes by the table, but
+    // that is not remembered: another worker may know better.
+    static Verdict over_budget(const Lane& lane) noexcept {
+        const bool goes_by_table = lane.direction == Direction::to_backend && !lane.is_tcp();
+        return goes_by_table ? Verdict::keep() : Verdict::drop(shm::DropReason::look_aside_busy);
     }
 
     void remember(Lane& lane) noexcept {
-        const auto flags = context.tables.listeners[lane.listener.value].flags;
-        if (!lane.may_remember || !(flags & shm::ListenerRecord::flows_on)) return;
-        context.remember(lane, next_state(lane, FlowState::established));
+        if (!lane.may_remember || !(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return;
+        context.remember(lane, next_state(lane, lane.is_tcp() ? FlowState::established : FlowState::datagram));
     }
 
     Verdict choose(Lane& lane) noexcept {
-        const shm::ListenerRecord& listener = context.tables.listeners[lane.listener.value];
-        lane.handle = context.tables.choose(listener, hash_tuple(context.tables.site_seed(), lane.tuple));
-        if (!lane.handle) return Verdict::drop(shm::DropReason::no_backend);
+        const shm::ListenerRecord& listener = *lane.listener_record;
+        const shm::Handle handle = context.tables.choose(listener, hash_tuple(context.tables.site_seed(), lane.tuple));
+        if (!handle) return Verdict::drop(shm::DropReason::no_backend);
+        context.give(lane, lane.listener, listener, handle, context.tables.backend(handle));
         remember(lane);
         return Verdict::keep();
     }
@@ -71,13 +133,12 @@ struct ChooseBackend {
             if (many && !is_its_port) continue;
             const FiveTuple forward{lane.peer(), listener.address, lane.peer_port(), port, listener.protocol};
             const shm::Handle handle = tables.choose(listener, hash_tuple(tables.site_seed(), forward));
-            if (!handle || tables.backend(handle).source != number) continue;
-            lane.listener = index;
-            lane.service_port = many ? port : Be16{};
-            lane.service = listener.service;
-            lane.handle = handle;
+            const shm::BackendRecord& backend = tables.backend(handle);
+            if (!handle || backend.source != number) continue;
+            context.give(lane, index, listener, handle, backend);
+            if (many) lane.service_port = port;
             context.counters.flows_derived.add(1);
-            remember(lane);
+            if (can_be_a_source(lane.peer())) remember(lane);
             return true;
         }
         return false;

@@ -13,6 +13,15 @@ enum class End : std::uint8_t { source, destination };
 
 struct Ipv4 {
     using Header = Ipv4Header;
+    static constexpr Family family = Family::ipv4;
+
+    // The length of a packet without options that is no fragment and whose checksum holds; 0: it is another.
+    static std::uint32_t plain_length(const Header& header) noexcept {
+        constexpr std::uint16_t fragment = ipv4_more_fragments | ipv4_fragment_offset;
+        const bool plain = header.version_and_length == 0x45 && (header.flags_and_offset.raw & Be16(fragment).raw) == 0;
+        return plain && header_checksum(header) == 0 ? header.total_length.host() : 0U;
+    }
+    static std::uint8_t protocol(const Header& header) noexcept { return header.protocol; }
 
     static std::uint8_t hop_limit(const Header& header) noexcept { return header.hop_limit; }
     static std::uint16_t checksum(const Header& header) noexcept { return header.checksum; }
@@ -29,26 +38,37 @@ struct Ipv4 {
         header.checksum = delta.apply(header.checksum);
     }
 
-    // RFC 1624: the header checksum follows, a wrong one stays wrong.
+    // RFC 1141: one less in the first of two bytes is 0x0100 more in the sum of the others' complements, carry added
+    // back; bit for bit what RFC 1624 gives, and a wrong checksum stays wrong.
     static void decrement_hop_limit(Header& header) noexcept {
-        const Be16 before(static_cast<std::uint16_t>(header.hop_limit << 8 | header.protocol));
         --header.hop_limit;
-        const Be16 after(static_cast<std::uint16_t>(header.hop_limit << 8 | header.protocol));
-        ChecksumDelta delta;
-        delta.replace(before, after);
-        header.checksum = delta.apply(header.checksum);
+        const std::uint32_t sum = header.checksum + std::uint32_t{Be16(0x0100).raw};
+        header.checksum = static_cast<std::uint16_t>(sum + (sum >= 0xffff));
     }
-    static void set_address(Header& header, End end, const IpAddress& address) noexcept {
+    // Returns what changed, for a checksum over the pseudo header.
+    static ChecksumDelta set_address(Header& header, End end, const IpAddress& address) noexcept {
         Be32& field = end == End::source ? header.source : header.destination;
         ChecksumDelta delta;
         delta.replace(field, address.as_v4());
         header.checksum = delta.apply(header.checksum);
         field = address.as_v4();
+        return delta;
     }
 };
 
 struct Ipv6 {
     using Header = Ipv6Header;
+    static constexpr Family family = Family::ipv6;
+
+    // As above. Mapped addresses do not occur on the wire (RFC 4291 section 2.5.5.2); inside Shunt they mean IPv4.
+    static std::uint32_t plain_length(const Header& header) noexcept {
+        constexpr std::uint32_t longest = 65'535;  // what 16 bits of our own count hold
+        const std::uint32_t length = static_cast<std::uint32_t>(sizeof header) + header.payload_length.host();
+        const bool plain = header.version_class_label.host() >> 28 == 6 && length <= longest &&
+                           !address(header, End::source).is_v4() && !address(header, End::destination).is_v4();
+        return plain ? length : 0;
+    }
+    static std::uint8_t protocol(const Header& header) noexcept { return header.next_header; }
 
     static std::uint8_t hop_limit(const Header& header) noexcept { return header.hop_limit; }
     static void decrement_hop_limit(Header& header) noexcept { --header.hop_limit; }
@@ -63,8 +83,11 @@ struct Ipv6 {
         const std::uint32_t others = header.version_class_label.host() & ~(0xffU << 20);
         header.version_class_label = Be32(others | std::uint32_t{value} << 20);
     }
-    static void set_address(Header& header, End end, const IpAddress& address) noexcept {
+    static ChecksumDelta set_address(Header& header, End end, const IpAddress& address) noexcept {
+        ChecksumDelta delta;
+        delta.replace(Ipv6::address(header, end), address);
         (end == End::source ? header.source : header.destination) = address.bytes();
+        return delta;
     }
 };
 

@@ -14,44 +14,64 @@ struct FindService {
     News& news;
 
     void prefetch(Lane& lane) noexcept {
-        tables.listener_map.prefetch(lane.tuple.destination, lane.tuple.destination_port, lane.tuple.protocol);
+        const FiveTuple& t = lane.tuple;
+        lane.listener_slot = tables.listener_map.first_slot(t.destination, t.destination_port, t.protocol);
+        shunt::prefetch(lane.listener_slot);
     }
 
     Verdict apply(Lane& lane) noexcept {
-        if (lane.handle) return Verdict::keep();  // a later fragment: decided with its first
+        if (!lane.plain) [[unlikely]] {
+            const auto [verdict, decided] = judge_special(lane);
+            if (decided) return verdict;
+        }
         const FiveTuple& t = lane.tuple;
-        if (lane.unsupported != shm::DropReason::not_dropped) return judge_unsupported(lane);
-        if (lane.is_quote() && is_of_tunnel(t)) return take_note(lane);
-        // Without ports there is no flow to ask about; (address, 0, 0) is how the maps count endpoints.
-        if (lane.is_quote() && !has_ports(t.protocol)) return Verdict::punt();
-        if (const auto found = tables.listener_of(t.destination, t.destination_port, t.protocol)) {
-            return to_backend(lane, found);
-        }
-        // Replies to health checks come from the same endpoints as replies to clients; they go to this host.
-        if (tables.is_local(t.destination)) return Verdict::punt();
-        if (const auto found = tables.source_of(t.source, t.source_port, t.protocol)) {
-            lane.direction = Direction::to_client;
-            lane.source = found;
-            lane.bucket_hash = hash_peer(flow_seed, t.destination, t.destination_port);
-            return Verdict::keep();
-        }
-        return Verdict::punt();
+        if (shm::EndpointMap::holds(*lane.listener_slot, t.destination, t.destination_port, t.protocol)) [[likely]]
+            return to_backend(lane, lane.listener_slot->value);
+        return look_further(lane);
     }
 
   private:
-    Verdict to_backend(Lane& lane, ListenerIndex listener) noexcept {
-        lane.direction = Direction::to_backend;
-        lane.listener = listener;
-        const shm::ListenerRecord& record = tables.listeners[listener.value];
-        lane.service = record.service;
+    [[gnu::noinline]] Verdict look_further(Lane& lane) noexcept {
         const FiveTuple& t = lane.tuple;
-        if (record.has_many_ports()) lane.service_port = t.destination_port;
-        // From the VIP itself: no client, and a loop between backends that answer each other.
-        if (!can_be_a_source(t.source) || t.source == t.destination) {
-            return Verdict::drop(shm::DropReason::source_invalid);
-        }
+        const ListenerIndex found = tables.listener_of(t.destination, t.destination_port, t.protocol);
+        if (!found) return to_client_or_kernel(lane);
+        const Verdict verdict = to_backend(lane, found.value);
+        if (lane.listener_record->has_many_ports()) lane.service_port = t.destination_port;
+        return verdict;
+    }
+
+    Verdict to_backend(Lane& lane, std::uint32_t listener) noexcept {
+        lane.listener = ListenerIndex(static_cast<std::uint16_t>(listener));
+        lane.listener_record = &tables.listeners[lane.listener.value];
         lane.bucket_hash = hash_peer(flow_seed, lane.tuple.source, lane.tuple.source_port);
         return Verdict::keep();
+    }
+
+    Verdict to_client_or_kernel(Lane& lane) noexcept {
+        const FiveTuple& t = lane.tuple;
+        // Replies to health checks come from the same endpoints as replies to clients; they go to this host.
+        if (tables.is_local(t.destination)) return Verdict::punt();
+        const SourceNumber found = tables.source_of(t.source, t.source_port, t.protocol);
+        if (!found) return Verdict::punt();
+        lane.direction = Direction::to_client;
+        lane.source = found;
+        lane.bucket_hash = hash_peer(flow_seed, t.destination, t.destination_port);
+        return Verdict::keep();
+    }
+
+    // What is no whole packet of TCP or UDP.
+    struct Judgement {
+        Verdict verdict;
+        bool decided;
+    };
+    [[gnu::noinline]] Judgement judge_special(Lane& lane) noexcept {
+        const FiveTuple& t = lane.tuple;
+        if (lane.handle) return {Verdict::keep(), true};  // a later fragment: decided with its first
+        if (lane.unsupported != shm::DropReason::not_dropped) return {judge_unsupported(lane), true};
+        if (lane.is_quote() && is_of_tunnel(t)) return {take_note(lane), true};
+        // Without ports there is no flow to ask about; (address, 0, 0) is how the maps count endpoints.
+        if (lane.is_quote() && !has_ports(t.protocol)) return {Verdict::punt(), true};
+        return {Verdict::keep(), false};
     }
 
     // Without ports only the addresses can say that it would have been for a service.
@@ -87,20 +107,6 @@ struct FindService {
             news.path_mtus.push({lane.tuple.source, static_cast<std::uint16_t>(mtu)});
         }
         return Verdict::punt();
-    }
-
-    static constexpr IpAddress loopback_v6 = IpAddress::v6({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1});
-
-    // RFC 1122 section 3.2.1.3, RFC 4291 section 2.7: what no packet on a wire may come from; nor what may not be
-    // routed (RFC 3927 section 2.7, RFC 4291 section 2.5.6).
-    static bool can_be_a_source(const IpAddress& address) noexcept {
-        const IpAddress::Bytes b = address.bytes();
-        if (!address.is_v4()) {
-            const bool link_local = b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
-            return b[0] != 0xff && !link_local && !address.is_unspecified() && address != loopback_v6;
-        }
-        const bool link_local = b[12] == 169 && b[13] == 254;
-        return b[12] != 0 && b[12] != 127 && b[12] < 224 && !link_local;
     }
 };
 

@@ -13,8 +13,9 @@ struct FlowPolicy {
     // The backend of an entry, if that incarnation still serves the listener's service and keeps its flows.
     const shm::BackendRecord* backend_of(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
         const shm::BackendRecord& backend = tables.backend(entry.handle);
-        const bool holds = listener.in_use && backend.service == listener.service &&
-                           shm::keeps_flows(backend.status, listener.protocol) && !expired(entry, listener);
+        // One branch: nearly always all of it holds.
+        const bool holds = (listener.in_use != 0) & (backend.service == listener.service) &
+                           shm::keeps_flows(backend.status, listener.protocol) & !expired(entry, listener);
         return holds ? &backend : nullptr;
     }
 
@@ -30,26 +31,17 @@ struct FlowPolicy {
     static constexpr std::uint32_t ticks_until_idle = to_ticks(Duration::seconds(1));
 
     bool expired(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
-        return now.since(entry.seen) > timeout(entry.state, listener.timeouts);
-    }
-    static std::uint32_t timeout(FlowState state, const shm::FlowTimeouts& timeouts) noexcept {
-        switch (state) {
-            case FlowState::embryonic:
-                return timeouts.tcp_syn;
-            case FlowState::established:
-                return timeouts.tcp_established;
-            case FlowState::closing:
-                return timeouts.tcp_fin;
-            case FlowState::datagram:
-                return timeouts.udp;
-        }
-        return 0;
+        return now.since(entry.seen) > listener.timeouts[entry.state];
     }
 };
 
 // The state an entry is in after this packet. A client's packet other than SYN establishes; FIN or RST of either side
 // closes, and only a new SYN opens again.
 inline FlowState next_state(const Lane& lane, FlowState before) noexcept {
+    if (lane.is_in_midstream()) [[likely]] {
+        const bool established = before == FlowState::embryonic && lane.direction == Direction::to_backend;
+        return established ? FlowState::established : before;
+    }
     if (!lane.is_tcp()) return FlowState::datagram;
     if (lane.is_opening() && lane.direction == Direction::to_backend) return FlowState::embryonic;
     if (lane.is_closing() || before == FlowState::closing) return FlowState::closing;

@@ -23,14 +23,14 @@ struct Forward {
     News& news;
     Tick now;
 
-    void prefetch(Lane& lane) noexcept { tables.backends.prefetch(lane.handle.index()); }
+    void prefetch(Lane& lane) noexcept { shunt::prefetch(&tables.next_hop(lane.backend_record->next_hop)); }
 
     Verdict apply(Lane& lane) noexcept {
         const bool last_hop = with_family(lane, [](auto family, auto& ip) { return family.hop_limit(ip) <= 1; });
         if (last_hop) return refuse(lane, Answer::time_exceeded, shm::DropReason::hop_limit_exceeded);
 
-        const shm::ListenerRecord& listener = tables.listeners[lane.listener.value];
-        const shm::BackendRecord& backend = tables.backend(lane.handle);
+        const shm::ListenerRecord& listener = *lane.listener_record;
+        const shm::BackendRecord& backend = *lane.backend_record;
         const bool to_backend = lane.direction == Direction::to_backend;
         const NextHopIndex index = to_backend ? backend.next_hop : tables.route(lane.tuple.destination);
         const shm::NextHopRecord& next_hop = tables.next_hop(index);

@@ -21,7 +21,13 @@ struct GatherFragments {
     void prefetch(Lane&) noexcept {}
 
     Verdict apply(Lane& lane) noexcept {
-        if (lane.part == Part::whole) return Verdict::keep();
+        if (lane.part == Part::whole) [[likely]]
+            return Verdict::keep();
+        return gather(lane);
+    }
+
+  private:
+    [[gnu::noinline]] Verdict gather(Lane& lane) noexcept {
         if (!tables.may_be_a_services(lane.tuple.source, lane.tuple.destination)) return Verdict::punt();
         const DatagramKey key = DatagramKey::of(lane);
         const WorkerIndex home(static_cast<std::uint16_t>(scale_hash(key.hash(seed), hand_over.workers())));
@@ -35,7 +41,6 @@ struct GatherFragments {
         return Verdict::keep();
     }
 
-  private:
     Verdict follow(Lane& lane, const DatagramKey& key) noexcept {
         const DatagramFate* fate = fragments.find(key, now);
         if (fate == nullptr && lane.waited) return Verdict::drop(shm::DropReason::fragment_waited);
@@ -44,21 +49,31 @@ struct GatherFragments {
             return waits ? Verdict::gone() : Verdict::drop(shm::DropReason::fragment_table_full);
         }
         fate->give_to(lane);
+        lane.listener_record = &tables.listeners[fate->listener.value];
         if (!fate->verdict.keeps()) return fate->verdict;
         // Its backend may have gone since.
-        const bool there = tables.backend(fate->handle).status != shm::BackendStatus::absent &&
-                           tables.listeners[fate->listener.value].in_use;
+        lane.backend_record = &tables.backend(fate->handle);
+        const bool there = lane.backend_record->status != shm::BackendStatus::absent && lane.listener_record->in_use;
         return there ? Verdict::keep() : Verdict::drop(shm::DropReason::no_backend);
     }
 };
 
-// After the backend is chosen: what was decided for first fragments, whether they stayed or left.
-inline void decide_fragments(Batch& batch, Fragments& fragments, Instant now) noexcept {
-    batch.for_each([&](const Lane& lane) {
-        if (lane.decides_datagram) {
-            fragments.decide(DatagramKey::of(lane), DatagramFate::of(lane), now);
-        }
-    });
-}
+// After the backend is chosen: what was decided for a first fragment is the fate of the others.
+struct DecideDatagram {
+    Fragments& fragments;
+    Instant now;
+
+    void prefetch(Lane&) noexcept {}
+    Verdict apply(Lane& lane) noexcept {
+        if (lane.decides_datagram) [[unlikely]]
+            decide(lane);
+        return Verdict::keep();
+    }
+    // Also for one that left before it got that far.
+    [[gnu::noinline]] void decide(Lane& lane) noexcept {
+        fragments.decide(DatagramKey::of(lane), DatagramFate::of(lane), now);
+        lane.decides_datagram = false;
+    }
+};
 
 }  // namespace shunt::dataplane

@@ -1,9 +1,4 @@
 // Step 4: known flow to its backend, if that incarnation of the backend is still there.
-//
-// Each worker keeps its own entries. RSS may put the two directions of a flow on different workers, and a restart may
-// deal flows to other workers, so a packet that opens nothing and is not known here looks into the other tables,
-// read-only and within a budget per burst, and its entry is copied (DESIGN section 4). Nothing is decided for good
-// before that look-aside was done.
 #pragma once
 
 #include <span>
@@ -38,31 +33,54 @@ struct FlowContext {
     LookAsideBudget& budget;
     shm::WorkerBlock& counters;
 
-    // The entry of this lane's flow in a table.
-    std::optional<FlowTable::Found> find(const FlowTable& table, const Lane& lane) const noexcept {
+    // Is this entry, of the lane's peer, the lane's flow? Then the lane belongs to its backend.
+    bool adopt(Lane& lane, const FlowEntry& entry) const noexcept {
         const bool reply = lane.direction == Direction::to_client;
-        return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
-            const bool of_listener = entry.listener == lane.listener && entry.service_port == lane.service_port;
-            if (!reply && !of_listener) return false;
-            const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
-            const shm::BackendRecord* backend = policy.backend_of(entry, listener);
-            return backend != nullptr && (!reply || answers(*backend, entry, lane));
-        });
+        const bool of_listener = entry.listener == lane.listener && entry.service_port == lane.service_port;
+        if (!reply && !of_listener) return false;
+        const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
+        const shm::BackendRecord* backend = policy.backend_of(entry, listener);
+        if (backend == nullptr || (reply && !answers(*backend, entry, lane))) return false;
+        // Only while it takes new flows does a backend keep one that begins again.
+        if (!reply && !lane.is_in_midstream() && lane.is_opening() && backend->status != shm::BackendStatus::ready)
+            return false;
+        give(lane, entry.listener, listener, entry.handle, *backend);
+        lane.service_port = entry.service_port;
+        return true;
     }
-
     // Is it from this backend of the entry? One whose packets keep their port answers from the port they came to.
     static bool answers(const shm::BackendRecord& backend, const FlowEntry& entry, const Lane& lane) noexcept {
+        if (backend.port != shm::any_port) [[likely]]
+            return backend.source == lane.source;
         const FiveTuple& t = lane.tuple;
-        if (backend.port != shm::any_port) return backend.source == lane.source;
         return entry.service_port == t.source_port && backend.address == t.source && backend.protocol == t.protocol;
     }
+    static void give(Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener, shm::Handle handle,
+                     const shm::BackendRecord& backend) noexcept {
+        lane.listener = index;
+        lane.listener_record = &listener;
+        lane.handle = handle;
+        lane.backend_record = &backend;
+    }
 
-    // The lane belongs to this flow.
-    void adopt(Lane& lane, const FlowEntry& entry) const noexcept {
-        lane.handle = entry.handle;
-        lane.listener = entry.listener;
-        lane.service_port = entry.service_port;
-        lane.service = tables.listeners[entry.listener.value].service;
+    // The lane's flow in one of its buckets of a table.
+    [[gnu::always_inline]] std::optional<FlowTable::Found> find_in(const FlowTable& table, std::uint32_t bucket,
+                                                                   Lane& lane) const noexcept {
+        return table.find_in(bucket, lane.peer(), lane.peer_port(),
+                             [&](const FlowEntry& entry) { return adopt(lane, entry); });
+    }
+    // In both of them. Another worker's table has as many buckets as our own, a predecessor's may have others.
+    std::optional<FlowTable::Found> find(const FlowTable& table, Lane& lane) const noexcept {
+        if (const auto found = find_in(table, table.first_bucket(lane.bucket_hash), lane)) return found;
+        return find_in(table, table.second_bucket(lane.bucket_hash), lane);
+    }
+    // The lane continues its flow, if one of this worker's buckets knows it. An error about a packet is no packet of
+    // the flow: it does not refresh the entry.
+    [[gnu::always_inline]] bool continue_in(std::uint32_t bucket, Lane& lane) noexcept {
+        const auto found = find_in(own, bucket, lane);
+        if (!found) return false;
+        if (!lane.is_quote()) own.touch(found->position, next_state(lane, found->entry.state), policy.now);
+        return true;
     }
 
     void remember(const Lane& lane, FlowState state) noexcept {
@@ -86,66 +104,21 @@ struct FlowContext {
     }
 };
 
+// Looks into the first bucket, where nearly all flows are. What is not there is for the next step to decide, which
+// finds the second one at hand.
 struct LookUpFlow {
     FlowContext& context;
 
-    void prefetch(Lane& lane) noexcept { context.own.prefetch(lane.bucket_hash); }
+    void prefetch(Lane& lane) noexcept {
+        lane.bucket = context.own.first_bucket(lane.bucket_hash);
+        context.own.prefetch(lane.bucket);
+    }
 
     Verdict apply(Lane& lane) noexcept {
-        if (lane.handle || !keeps_flows(lane)) return Verdict::keep();
-        if (const auto found = context.find(context.own, lane)) return continue_flow(lane, *found);
-        if (lane.is_opening() && lane.direction == Direction::to_backend) return may_choose(lane);
-        return look_aside(lane);
-    }
-
-  private:
-    // A service without flows has nothing to find, and its endpoints belong to no other: all its replies are derived.
-    bool keeps_flows(const Lane& lane) const noexcept {
-        const ListenerIndex listener = lane.direction == Direction::to_backend
-                                           ? lane.listener
-                                           : context.tables.sources[lane.source.value].listeners[0];
-        return (context.tables.listeners[listener.value].flags & shm::ListenerRecord::flows_on) != 0;
-    }
-
-    // An error about a packet is no packet of the flow: it neither makes nor refreshes an entry.
-    static Verdict may_choose(Lane& lane) noexcept {
-        lane.may_remember = !lane.is_quote();
-        return Verdict::keep();
-    }
-
-    Verdict continue_flow(Lane& lane, const FlowTable::Found& found) noexcept {
-        const bool eligible = context.tables.backend(found.entry.handle).status == shm::BackendStatus::ready;
-        if (lane.direction == Direction::to_backend && lane.is_opening() && !eligible) return may_choose(lane);
-        context.adopt(lane, found.entry);
-        if (lane.is_quote()) return Verdict::keep();
-        FlowEntry entry = found.entry;
-        entry.seen = context.policy.now;
-        entry.state = next_state(lane, entry.state);
-        context.own.touch(found.position, entry);
-        return Verdict::keep();
-    }
-
-    Verdict look_aside(Lane& lane) noexcept {
-        if (context.others.empty()) return may_choose(lane);
-        if (!context.budget.take(lane.direction)) return over_budget(lane);
-        context.counters.look_asides.add(1);
-        for (const FlowTable& other : context.others) {
-            if (const auto found = context.find(other, lane)) {
-                context.adopt(lane, found->entry);
-                if (lane.is_quote()) return Verdict::keep();
-                context.remember(lane, next_state(lane, found->entry.state));
-                context.counters.flows_copied.add(1);
-                return Verdict::keep();
-            }
+        if (!lane.handle && !context.continue_in(lane.bucket, lane)) {
+            context.own.prefetch(context.own.second_bucket(lane.bucket_hash));
         }
-        return may_choose(lane);
-    }
-
-    // TCP repeats, and a reply must not be let through untranslated. A datagram to a listener goes by the table, but
-    // that is not remembered: another worker may know better.
-    static Verdict over_budget(const Lane& lane) noexcept {
-        const bool goes_by_table = lane.direction == Direction::to_backend && !lane.is_tcp();
-        return goes_by_table ? Verdict::keep() : Verdict::drop(shm::DropReason::look_aside_busy);
+        return Verdict::keep();
     }
 };
 

@@ -10,7 +10,6 @@ namespace {
 
 using shm::DropReason;
 
-constexpr std::uint8_t group_bit = 1;  // of the first byte: broadcast and multicast, no client's way to a service
 constexpr int max_tags = 2;
 constexpr int max_extensions = 8;
 constexpr std::uint32_t quoted_transport = 8;  // what an ICMP error quotes at least (RFC 792)
@@ -163,6 +162,7 @@ Verdict read_payload(Lane& lane, const Payload& payload) noexcept {
     if (is_hidden) return Verdict::keep();
     if (!is_transport(payload.protocol)) return Verdict::punt();
     if (lane.part == Part::later) return Verdict::keep();
+    lane.plain = lane.part == Part::whole;
     return lane.is_tcp() ? read_tcp(lane, payload) : read_udp(lane, payload);
 }
 
@@ -269,10 +269,11 @@ std::optional<Be16> read_tags(Lane& lane) noexcept {
 }  // namespace
 
 Verdict parse(Lane& lane) noexcept {
+    static_cast<Reading&>(lane) = {};
     if (lane.segmented) return Verdict::drop(DropReason::segmented);
     if (lane.checksum_flagged) return Verdict::drop(DropReason::checksum_flagged);
     if (lane.length < sizeof(EthernetHeader)) return Verdict::drop(DropReason::header_truncated);
-    if (lane.header_at<EthernetHeader>(0).destination[0] & group_bit) return Verdict::punt();
+    if (lane.header_at<EthernetHeader>(0).destination[0] & detail::group_bit) return Verdict::punt();
     lane.l3_offset = sizeof(EthernetHeader);
     const std::optional<Be16> type = read_tags(lane);
     if (!type) return Verdict::drop(DropReason::header_truncated);

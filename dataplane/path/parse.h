@@ -1,8 +1,9 @@
 // Step 2: bytes to a flow key, offsets and flags; or punt, or a drop reason. Reads no byte beyond the packet.
 #pragma once
 
-#include "dataplane/path/batch.h"
-#include "src/base/prefetch.h"
+#include <cstring>
+
+#include "dataplane/path/families.h"
 
 namespace shunt::dataplane {
 
@@ -11,9 +12,77 @@ namespace shunt::dataplane {
 // that are damaged are dropped whoever they are for.
 Verdict parse(Lane& lane) noexcept;
 
+namespace detail {
+
+constexpr std::uint8_t group_bit = 1;  // of the first byte: broadcast and multicast, no client's way to a service
+
+// The transport header of a whole packet, `length` bytes of it. False: it is none, or damaged.
+inline bool read_plain_transport(Lane& lane, std::uint8_t protocol, std::uint32_t length) noexcept {
+    const auto& ports = lane.header_at<UdpHeader>(lane.l4_offset);  // they lie alike in TCP
+    lane.tuple.protocol = static_cast<Protocol>(protocol);
+    if (protocol == static_cast<std::uint8_t>(Protocol::tcp)) {
+        if (length < sizeof(TcpHeader)) return false;
+        const auto& tcp = lane.header_at<TcpHeader>(lane.l4_offset);
+        const std::uint32_t header_length = (tcp.data_offset >> 4) * 4U;
+        if (header_length < sizeof(TcpHeader) || header_length > length) return false;
+        lane.tcp_flags = tcp.flags;
+    } else {
+        if (protocol != static_cast<std::uint8_t>(Protocol::udp) || length < sizeof(UdpHeader)) return false;
+        const std::uint16_t said = ports.length.host();
+        if (said < sizeof(UdpHeader) || said > length) return false;
+        lane.tcp_flags = 0;
+    }
+    std::memcpy(&lane.tuple.source_port, &ports.source_port,
+                2 * sizeof(Be16));  // the other one follows, here and there
+    return true;
+}
+
+// What nearly all packets are: no tags, no options, no fragment, TCP or UDP. Reads such a packet just as parse() does;
+// false: it is another, or damaged, and nothing of what was read holds.
+template <class F>
+bool read_plain(Lane& lane) noexcept {
+    using Header = typename F::Header;
+    constexpr std::uint32_t before = sizeof(EthernetHeader) + sizeof(Header);
+    if (sizeof(Header) > sizeof(Ipv4Header) && lane.length < before) return false;
+    const auto& ip = lane.header_at<Header>(sizeof(EthernetHeader));
+    const std::uint32_t ip_length = F::plain_length(ip);
+    if (ip_length < sizeof(Header) || ip_length > lane.length - sizeof(EthernetHeader)) return false;
+    lane.tuple.source = F::address(ip, End::source);
+    lane.tuple.destination = F::address(ip, End::destination);
+    lane.ip_length = static_cast<std::uint16_t>(ip_length);
+    lane.plain = true;
+    lane.fragment_id = 0;
+    lane.l3_offset = sizeof(EthernetHeader);
+    lane.l4_offset = before;
+    lane.quote_l3 = 0;
+    lane.quote_l4 = 0;
+    lane.family = F::family;
+    lane.part = Part::whole;
+    lane.unsupported = shm::DropReason::not_dropped;
+    return read_plain_transport(lane, F::protocol(ip), ip_length - static_cast<std::uint32_t>(sizeof(Header)));
+}
+
+inline bool is_plain(Lane& lane) noexcept {
+    if (lane.segmented | lane.checksum_flagged || lane.length < sizeof(EthernetHeader) + sizeof(Ipv4Header))
+        return false;
+    const auto& ethernet = lane.header_at<EthernetHeader>(0);
+    if (ethernet.destination[0] & group_bit) return false;
+    if (ethernet.type == ethertype_ipv4) return read_plain<Ipv4>(lane);
+    return ethernet.type == ethertype_ipv6 && read_plain<Ipv6>(lane);
+}
+
+}  // namespace detail
+
 struct Parse {
-    void prefetch(Lane& lane) noexcept { shunt::prefetch(lane.bytes); }
-    Verdict apply(Lane& lane) noexcept { return parse(lane); }
+    std::uint64_t& bytes;  // of all packets, counted on the way
+
+    void prefetch(Lane&) noexcept {}
+    Verdict apply(Lane& lane) noexcept {
+        bytes += lane.length;
+        if (detail::is_plain(lane)) [[likely]]
+            return Verdict::keep();
+        return parse(lane);
+    }
 };
 
 }  // namespace shunt::dataplane

@@ -123,7 +123,7 @@ void CaptureJournal::passed(std::uint64_t number, std::span<const std::byte> pac
 void CaptureJournal::settle(const Lane& lane, std::uint64_t out) noexcept {
     const std::uint64_t number = static_cast<const MemoryBuffer*>(lane.buffer)->tag;
     if (number == 0) return;
-    settle(number, {.verdict = lane.verdict, .service = lane.service, .handle = lane.handle, .out = out});
+    settle(number, {.verdict = lane.verdict, .service = lane.service(), .handle = lane.handle, .out = out});
 }
 
 void CaptureJournal::settle(std::uint64_t number, const Fate& fate) noexcept {

@@ -3,29 +3,6 @@
 #include <utility>
 
 namespace shunt::dataplane {
-namespace {
-
-// The second unit of a wide entry; see layout.h.
-struct WideTail {
-    Be16 peer_port;
-    ListenerIndex listener;
-    Be16 service_port;
-};
-
-WideTail decode_tail(std::uint64_t meta) noexcept {
-    return {Be16::from_raw(static_cast<std::uint16_t>(meta >> 16)),
-            ListenerIndex(static_cast<std::uint16_t>(meta >> 32)),
-            Be16::from_raw(static_cast<std::uint16_t>(meta >> 48))};
-}
-
-std::uint64_t encode_tail(const FlowKey& key) noexcept {
-    return std::uint64_t{key.peer_port.raw} << 16 | std::uint64_t{key.listener.value} << 32 |
-           std::uint64_t{key.service_port.raw} << 48;
-}
-
-std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept { return word.load(std::memory_order_acquire); }
-
-}  // namespace
 
 std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept {
     const shm::FlowUnit& first = bucket.units[unit];
@@ -39,7 +16,7 @@ std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& buck
         stored.entry = decode(meta, listener, Be16{});
     } else if (kind_of(meta) == Kind::wide_first && unit % 2 == 0) {
         const std::uint64_t low = load(bucket.units[unit + 1U].key);
-        const WideTail tail = decode_tail(load(bucket.units[unit + 1U].meta));
+        const WideTail tail = WideTail::decode(load(bucket.units[unit + 1U].meta));
         stored.key = {IpAddress::v6(std::bit_cast<IpAddress::Bytes>(std::array{key, low})), tail.peer_port,
                       tail.listener, tail.service_port};
         stored.entry = decode(meta, tail.listener, tail.service_port);
@@ -48,13 +25,6 @@ std::optional<FlowTable::Stored> FlowTable::read_any(const shm::FlowBucket& buck
     }
     if (load(first.meta) != meta) return std::nullopt;  // being written: as good as not there yet
     return stored;
-}
-
-std::optional<FlowEntry> FlowTable::read_wide(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
-                                              Be16 peer_port) noexcept {
-    const auto stored = read_any(bucket, unit);
-    if (!stored || stored->key.peer != peer || stored->key.peer_port != peer_port) return std::nullopt;
-    return stored->entry;
 }
 
 std::uint32_t FlowTable::occupied(const shm::FlowBucket& bucket) noexcept {
@@ -94,17 +64,11 @@ void FlowTable::put(Position position, const FlowKey& key, const FlowEntry& entr
     clear(next);
     shm::FlowUnit& second = units[next.unit];
     const std::uint64_t next_sequence = sequence_of(second.meta.load(std::memory_order_relaxed));
+    const WideTail tail{key.peer_port, key.listener, key.service_port};
     first.key.store(key.peer.high_word(), std::memory_order_release);
     second.key.store(key.peer.low_word(), std::memory_order_release);
-    second.meta.store(make_tag(Kind::wide_second, {}, next_sequence) | encode_tail(key), std::memory_order_release);
+    second.meta.store(make_tag(Kind::wide_second, {}, next_sequence) | tail.encode(), std::memory_order_release);
     first.meta.store(make_meta(make_tag(Kind::wide_first, entry.state, sequence), entry), std::memory_order_release);
-}
-
-void FlowTable::touch(Position position, const FlowEntry& entry) noexcept {
-    std::atomic<std::uint64_t>& meta = buckets_[position.bucket].units[position.unit].meta;
-    const std::uint64_t old = meta.load(std::memory_order_relaxed);
-    const std::uint64_t fresh = make_meta(make_tag(kind_of(old), entry.state, sequence_of(old)), entry);
-    if (fresh != old) meta.store(fresh, std::memory_order_release);  // a line that is only read stays shared
 }
 
 void FlowTable::erase(Position position) noexcept { clear(position); }

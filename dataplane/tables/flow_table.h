@@ -1,8 +1,10 @@
 // Which backend a flow has: fixed memory, one table per worker, no locks.
 //
 // A flow is (peer, peer port, listener). Its bucket is chosen by a keyed hash of the peer alone, so both directions of
-// a flow meet in the same two candidate buckets; the emptier one takes a new flow. One entry answers both questions:
-// packets to the VIP ask (peer, listener) -> handle, replies ask (peer, source number of the handle) -> listener.
+// a flow meet in the same two candidate buckets. A new flow goes to the first one unless that is half full; then to the
+// emptier: four of five flows are found with one cache line, even in a table that is as full as it is made for. One
+// entry answers both questions: packets to the VIP ask (peer, listener) -> handle, replies ask (peer, source number of
+// the handle) -> listener.
 //
 // Threads: the owner writes; any other worker, a tool, or a successor process reads at any time. An entry's tag is
 // cleared first and stored last, with a sequence number that changes at every use of the unit, so a reader who sees the
@@ -13,6 +15,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -23,7 +26,7 @@
 
 namespace shunt::dataplane {
 
-enum class FlowState : std::uint8_t { embryonic = 0, established, closing, datagram };
+using shm::FlowState;
 
 struct FlowKey {
     IpAddress peer;
@@ -61,24 +64,45 @@ class FlowTable {
 
     std::size_t bucket_count() const noexcept { return buckets_.size(); }
 
-    void prefetch(std::uint64_t hash) const noexcept {
-        shunt::prefetch(&buckets_[first_bucket(hash)]);
-        shunt::prefetch(&buckets_[second_bucket(hash)]);
+    // The two buckets of a peer; `hash` is hash_peer() of it. The second is never the first again, unless there is only
+    // one.
+    std::uint32_t first_bucket(std::uint64_t hash) const noexcept {
+        return static_cast<std::uint32_t>(scale_hash(hash, buckets_.size()));
     }
+    std::uint32_t second_bucket(std::uint64_t hash) const noexcept {
+        const std::uint64_t size = buckets_.size();
+        const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
+        const std::uint64_t bucket = first_bucket(hash) + step;
+        return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
+    }
+    void prefetch(std::uint32_t bucket) const noexcept { shunt::prefetch(&buckets_[bucket]); }
 
-    // The first entry of this peer that `matches(const FlowEntry&)` accepts. `hash` is hash_peer() of the peer.
+    // The first entry of this peer in a bucket that `matches(const FlowEntry&)` accepts.
+    template <class Matches>
+    [[gnu::always_inline]] std::optional<Found> find_in(std::uint32_t bucket, const IpAddress& peer, Be16 peer_port,
+                                                        Matches&& matches) const noexcept {
+        const shm::FlowBucket& units = buckets_[bucket];
+        if (peer.is_v4()) {
+            for (std::uint32_t same = narrow_of(units, peer, peer_port); same != 0; same &= same - 1) {
+                const auto unit = static_cast<std::uint8_t>(std::countr_zero(same));
+                const auto entry = read_narrow(units.units[unit], peer, peer_port);
+                if (entry && matches(*entry)) [[likely]]
+                    return Found{*entry, {bucket, unit}};
+            }
+        }
+        for (std::uint32_t same = wide_of(units, peer); same != 0; same &= same - 1) {
+            const auto unit = static_cast<std::uint8_t>(std::countr_zero(same));
+            const auto entry = read_wide(units, unit, peer, peer_port);
+            if (entry && matches(*entry)) return Found{*entry, {bucket, unit}};
+        }
+        return std::nullopt;
+    }
+    // The same in both.
     template <class Matches>
     std::optional<Found> find(std::uint64_t hash, const IpAddress& peer, Be16 peer_port,
                               Matches&& matches) const noexcept {
-        const std::uint32_t candidates[2] = {first_bucket(hash), second_bucket(hash)};
-        const std::uint64_t narrow_key = shifted_key(peer, peer_port);
-        for (const std::uint32_t bucket : candidates) {
-            for (std::uint8_t unit = 0; unit < 4; ++unit) {
-                const auto entry = read(buckets_[bucket], unit, peer, peer_port, narrow_key);
-                if (entry && matches(*entry)) return Found{*entry, {bucket, unit}};
-            }
-        }
-        return std::nullopt;
+        if (const auto found = find_in(first_bucket(hash), peer, peer_port, matches)) return found;
+        return find_in(second_bucket(hash), peer, peer_port, matches);
     }
 
     enum class Inserted : std::uint8_t { fresh, replaced, evicted, no_room };
@@ -87,8 +111,16 @@ class FlowTable {
     template <class Classify>
     Inserted insert(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry, Classify&& classify) noexcept;
 
-    // The owner saw another packet of the flow.
-    void touch(Position position, const FlowEntry& entry) noexcept;
+    // The owner saw another packet of the flow. What says nothing new is not written: a line that is only read stays
+    // shared, and need not go back to memory.
+    void touch(Position position, FlowState state, Tick seen) noexcept {
+        constexpr std::uint64_t kept = ~(std::uint64_t{3} << 2 | std::uint64_t{Tick::mask} << 8);
+        std::atomic<std::uint64_t>& meta = buckets_[position.bucket].units[position.unit].meta;
+        const std::uint64_t old = meta.load(std::memory_order_relaxed);
+        const std::uint64_t fresh =
+            (old & kept) | static_cast<std::uint64_t>(state) << 2 | std::uint64_t{seen.value} << 8;
+        if (fresh != old) meta.store(fresh, std::memory_order_release);
+    }
     void erase(Position position) noexcept;
 
     // Visits every entry as (peer, peer port, entry). For tools; entries being written are passed over.
@@ -105,18 +137,7 @@ class FlowTable {
         std::uint32_t age{};                 // ticks; the youngest of those that would go
     };
 
-    std::uint32_t first_bucket(std::uint64_t hash) const noexcept {
-        return static_cast<std::uint32_t>(scale_hash(hash, buckets_.size()));
-    }
-    // From other bits of the same hash; never the first bucket again, unless there is only one.
-    std::uint32_t second_bucket(std::uint64_t hash) const noexcept {
-        const std::uint64_t size = buckets_.size();
-        const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
-        const std::uint64_t bucket = first_bucket(hash) + step;
-        return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
-    }
-
-    static constexpr std::uint64_t tag_mask = 0xff;
+    static constexpr std::uint32_t half_full = 2;  // units
     static constexpr Kind kind_of(std::uint64_t meta) noexcept { return static_cast<Kind>(meta & 3); }
     static constexpr FlowState state_of(std::uint64_t meta) noexcept { return static_cast<FlowState>(meta >> 2 & 3); }
     static constexpr std::uint64_t sequence_of(std::uint64_t meta) noexcept { return meta >> 4 & 15; }
@@ -132,29 +153,72 @@ class FlowTable {
         return {listener, service_port, shm::Handle{static_cast<std::uint32_t>(meta >> 32)}, state_of(meta),
                 Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask}};
     }
+    // What stands in the second unit of a wide entry; see layout.h.
+    struct WideTail {
+        Be16 peer_port;
+        ListenerIndex listener;
+        Be16 service_port;
+
+        static WideTail decode(std::uint64_t meta) noexcept {
+            return {Be16::from_raw(static_cast<std::uint16_t>(meta >> 16)),
+                    ListenerIndex(static_cast<std::uint16_t>(meta >> 32)),
+                    Be16::from_raw(static_cast<std::uint16_t>(meta >> 48))};
+        }
+        std::uint64_t encode() const noexcept {
+            return std::uint64_t{peer_port.raw} << 16 | std::uint64_t{listener.value} << 32 |
+                   std::uint64_t{service_port.raw} << 48;
+        }
+    };
     struct Stored {
         FlowKey key;
         FlowEntry entry;
     };
     static std::optional<Stored> read_any(const shm::FlowBucket& bucket, std::uint8_t unit) noexcept;
-    // What is left of the key of a narrow entry of this peer without its listener; what none can be for IPv6.
-    static std::uint64_t shifted_key(const IpAddress& peer, Be16 peer_port) noexcept {
-        return peer.is_v4() ? std::uint64_t{peer.as_v4().raw} << 16 | std::uint64_t{peer_port.raw} << 48 : 1;
+    static std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept {
+        return word.load(std::memory_order_acquire);
     }
-    // The entry in a unit, if it is one of this peer. Most units belong to somebody else: that costs one comparison.
-    static std::optional<FlowEntry> read(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
-                                         Be16 peer_port, std::uint64_t narrow_key) noexcept {
-        const std::uint64_t meta = bucket.units[unit].meta.load(std::memory_order_acquire);
-        const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_acquire);
-        if (kind_of(meta) == Kind::narrow && key << 16 == narrow_key) {
-            if (bucket.units[unit].meta.load(std::memory_order_relaxed) != meta) return std::nullopt;
-            return decode(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
-        }
-        if (kind_of(meta) != Kind::wide_first || key != peer.high_word()) return std::nullopt;
-        return read_wide(bucket, unit, peer, peer_port);
+    // The key of a narrow entry without its listener, which stands in the upper 16 bits.
+    static std::uint64_t without_listener(std::uint64_t key) noexcept { return key << 16; }
+    static std::uint64_t narrow_key(const IpAddress& peer, Be16 peer_port) noexcept {
+        return std::uint64_t{peer.as_v4().raw} | std::uint64_t{peer_port.raw} << 32;
+    }
+    // Which units may hold a narrow entry of this peer, as bits; without a branch on what the memory says.
+    [[gnu::always_inline]] static std::uint32_t narrow_of(const shm::FlowBucket& bucket, const IpAddress& peer,
+                                                          Be16 peer_port) noexcept {
+        const std::uint64_t wanted = without_listener(narrow_key(peer, peer_port));
+        const auto is_same = [&](std::size_t unit) {
+            const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_relaxed);
+            return std::uint32_t{without_listener(key) == wanted} << unit;
+        };
+        return is_same(0) | is_same(1) | is_same(2) | is_same(3);
+    }
+    static std::uint32_t wide_of(const shm::FlowBucket& bucket, const IpAddress& peer) noexcept {
+        const auto is_same = [&](std::size_t unit) {
+            const std::uint64_t high = bucket.units[unit].key.load(std::memory_order_relaxed);
+            const std::uint64_t low = bucket.units[unit + 1].key.load(std::memory_order_relaxed);
+            return std::uint32_t{((high ^ peer.high_word()) | (low ^ peer.low_word())) == 0} << unit;
+        };
+        return is_same(0) | is_same(2);
+    }
+    [[gnu::always_inline]] static std::optional<FlowEntry> read_narrow(const shm::FlowUnit& unit, const IpAddress& peer,
+                                                                       Be16 peer_port) noexcept {
+        const std::uint64_t meta = load(unit.meta);
+        const std::uint64_t key = load(unit.key);
+        const bool is_peers = without_listener(key) == without_listener(narrow_key(peer, peer_port));
+        if (kind_of(meta) != Kind::narrow || !is_peers || load(unit.meta) != meta) return std::nullopt;
+        return decode(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
     }
     static std::optional<FlowEntry> read_wide(const shm::FlowBucket& bucket, std::uint8_t unit, const IpAddress& peer,
-                                              Be16 peer_port) noexcept;
+                                              Be16 peer_port) noexcept {
+        const shm::FlowUnit& first = bucket.units[unit];
+        const shm::FlowUnit& second = bucket.units[unit + 1U];
+        const std::uint64_t meta = load(first.meta);
+        const bool is_peers = load(first.key) == peer.high_word() && load(second.key) == peer.low_word();
+        const WideTail tail = WideTail::decode(load(second.meta));
+        const bool is_whole = kind_of(meta) == Kind::wide_first && load(first.meta) == meta;
+        if (!is_whole || !is_peers || tail.peer_port != peer_port) return std::nullopt;
+        return decode(meta, tail.listener, tail.service_port);
+    }
     static std::uint32_t occupied(const shm::FlowBucket& bucket) noexcept;
 
     template <class Classify>
@@ -196,7 +260,8 @@ FlowTable::Inserted FlowTable::insert(std::uint64_t hash, const FlowKey& key, co
     }
     const auto width = static_cast<std::uint8_t>(needs_wide(key) ? 2 : 1);
     std::uint32_t candidates[2] = {first_bucket(hash), second_bucket(hash)};
-    if (occupied(buckets_[candidates[1]]) < occupied(buckets_[candidates[0]])) std::swap(candidates[0], candidates[1]);
+    const std::uint32_t used = occupied(buckets_[candidates[0]]);
+    if (used >= half_full && occupied(buckets_[candidates[1]]) < used) std::swap(candidates[0], candidates[1]);
 
     Place best;
     for (const std::uint32_t bucket : candidates) {

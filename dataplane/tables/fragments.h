@@ -58,18 +58,16 @@ struct DatagramKey {
 struct DatagramFate {
     Verdict verdict{Verdict::keep()};
     Direction direction{};
-    ServiceIndex service{};
     ListenerIndex listener{};
     SourceNumber source{};
     shm::Handle handle{};
     std::uint64_t bucket_hash{};
 
     static DatagramFate of(const Lane& lane) noexcept {
-        return {lane.verdict, lane.direction, lane.service, lane.listener, lane.source, lane.handle, lane.bucket_hash};
+        return {lane.verdict, lane.direction, lane.listener, lane.source, lane.handle, lane.bucket_hash};
     }
     void give_to(Lane& lane) const noexcept {
         lane.direction = direction;
-        lane.service = service;
         lane.listener = listener;
         lane.source = source;
         lane.handle = handle;

@@ -155,10 +155,10 @@ BackendTraffic backend_traffic(const shm::StateReader& state, std::uint32_t hand
     if (handle_index >= state.shape().handles) return sum;
     for (std::uint32_t worker = 0; worker < state.shape().workers; ++worker) {
         const auto& mine = state.backends(WorkerIndex(static_cast<std::uint16_t>(worker)))[handle_index];
-        sum.packets += mine.packets.read();
-        sum.bytes += mine.bytes.read();
-        sum.return_packets += mine.return_packets.read();
-        sum.return_bytes += mine.return_bytes.read();
+        sum.packets += mine.forth.packets.read();
+        sum.bytes += mine.forth.bytes.read();
+        sum.return_packets += mine.back.packets.read();
+        sum.return_bytes += mine.back.bytes.read();
     }
     return sum;
 }

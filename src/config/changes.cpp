@@ -49,7 +49,11 @@ class Comparison {
 
     // Two lists of the same texts.
     void order(const std::string& key, const Tree& before, const Tree& after) {
-        if (before != after && std::ranges::is_permutation(before, after)) {
+        if (before == after) return;
+        std::vector<Tree> one(before.begin(), before.end()), other(after.begin(), after.end());
+        std::ranges::sort(one);
+        std::ranges::sort(other);
+        if (one == other) {
             put({ChangeKind::change, key, one_line(before), one_line(after)});
         }
     }

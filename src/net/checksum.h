@@ -2,9 +2,12 @@
 // memory order; the one's complement sum does not care which order that is (RFC 1071 section 2(B)).
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <tuple>
 
 #include "src/net/address.h"
 
@@ -12,11 +15,11 @@ namespace shunt {
 
 // Folds a wide one's complement sum to 16 bits, carries added back.
 constexpr std::uint16_t fold_sum(std::uint64_t sum) noexcept {
-    sum = (sum >> 32) + (sum & 0xffffffffU);
-    sum = (sum >> 16) + (sum & 0xffffU);
-    sum = (sum >> 16) + (sum & 0xffffU);
-    sum = (sum >> 16) + (sum & 0xffffU);
-    return static_cast<std::uint16_t>(sum);
+    // A word plus itself with its halves exchanged: the upper half is the sum of both with the carry of the lower one.
+    sum += std::rotl(sum, 32);
+    auto half = static_cast<std::uint32_t>(sum >> 32);
+    half += std::rotl(half, 16);
+    return static_cast<std::uint16_t>(half >> 16);
 }
 
 // The unfolded sum of `length` bytes; an odd last byte is padded with zero.
@@ -36,6 +39,16 @@ inline std::uint64_t sum_bytes(const void* bytes, std::size_t length) noexcept {
 // The checksum of a whole block, as it is stored: raw, in memory order.
 inline std::uint16_t internet_checksum(const void* bytes, std::size_t length, std::uint64_t start = 0) noexcept {
     return static_cast<std::uint16_t>(~fold_sum(start + sum_bytes(bytes, length)));
+}
+
+// The same of a header of known size, a multiple of 4, without a loop.
+template <class Header>
+[[gnu::always_inline]] inline std::uint16_t header_checksum(const Header& header) noexcept {
+    static_assert(sizeof(Header) % sizeof(std::uint32_t) == 0);
+    std::array<std::uint32_t, sizeof(Header) / sizeof(std::uint32_t)> words;
+    std::memcpy(words.data(), &header, sizeof header);
+    const auto sum = std::apply([](auto... word) { return (std::uint64_t{word} + ...); }, words);
+    return static_cast<std::uint16_t>(~fold_sum(sum));
 }
 
 // What replacing some words by others does to a checksum: collect with replace(), then apply. RFC 1624: HC' = ~(~HC +

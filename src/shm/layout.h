@@ -119,11 +119,12 @@ static_assert(sizeof(EndpointSlot) == 24);
 constexpr std::uint32_t slots_per_page = 64;
 constexpr std::uint32_t max_used_slots_per_page = 48;
 
+// Not secret: keys are the operator's, and a probe never leaves its page. Port and protocol go where the word of an
+// IPv4 address says nothing.
 constexpr std::uint64_t endpoint_hash(const IpAddress& address, Be16 port, Protocol protocol) noexcept {
-    // Not secret: keys are the operator's, and a probe never leaves its page.
-    constexpr HashSeed seed{
-        {0x9e3779b97f4a7c15ULL, 0xbf58476d1ce4e5b9ULL, 0x94d049bb133111ebULL, 0x2545f4914f6cdd1dULL}};
-    return hash_peer(seed, address, port) ^ static_cast<std::uint64_t>(protocol) * 0xff51afd7ed558ccdULL;
+    const std::uint32_t rest = port.raw | static_cast<std::uint32_t>(protocol) << 16;
+    return folded_multiply(address.low_word() ^ rest ^ 0x9e3779b97f4a7c15ULL,
+                           address.high_word() ^ 0xbf58476d1ce4e5b9ULL);
 }
 
 // Longest-prefix match: nodes of 256 entries, one byte of the address per level (IPv4 4 levels, IPv6 16), prefixes
@@ -167,8 +168,10 @@ enum class BackendStatus : std::uint8_t {
 };
 
 constexpr bool keeps_flows(BackendStatus status, Protocol protocol) noexcept {
-    return status == BackendStatus::ready || status == BackendStatus::drain ||
-           (status == BackendStatus::down && protocol == Protocol::tcp);
+    constexpr auto bit = [](BackendStatus which) { return 1U << static_cast<unsigned>(which); };
+    constexpr unsigned any = bit(BackendStatus::ready) | bit(BackendStatus::drain);
+    const unsigned keeping = protocol == Protocol::tcp ? any | bit(BackendStatus::down) : any;
+    return (keeping >> (static_cast<unsigned>(status) & 31) & 1) != 0;
 }
 
 // The directory of handles, by handle index. One line: all that forwarding to a backend needs.
@@ -193,12 +196,17 @@ static_assert(sizeof(BackendRecord) == cache_line_bytes);
 
 enum class Verdict : std::uint8_t { unchecked = 0, up, down };  // unchecked: no check, or none finished yet
 
-// Idle limits in ticks of a quarter second.
+// How far a flow has got; stands in its entry.
+enum class FlowState : std::uint8_t { embryonic = 0, established, closing, datagram };
+constexpr std::size_t flow_states = 4;
+
+// Idle limits in ticks of a quarter second, by FlowState.
 struct FlowTimeouts {
-    std::uint32_t tcp_established;
-    std::uint32_t tcp_syn;
-    std::uint32_t tcp_fin;
-    std::uint32_t udp;
+    std::array<std::uint32_t, flow_states> ticks;
+
+    constexpr std::uint32_t operator[](FlowState state) const noexcept {
+        return ticks[static_cast<std::size_t>(state) % flow_states];
+    }
 };
 
 // What a forwarding mode needs beyond the backend; zero where the mode has no use for it.
@@ -445,12 +453,14 @@ struct alignas(cache_line_bytes) ServiceDrops {
     std::array<Counter, max_drop_reasons> by_reason;
 };
 
+struct Traffic {
+    Counter packets;
+    Counter bytes;  // of the packets as they left, from the Ethernet header on
+};
 // Traffic of one backend handle as one worker saw it.
 struct BackendCounters {
-    Counter packets;  // client to backend
-    Counter bytes;    // of the packets as they left, from the Ethernet header on
-    Counter return_packets;
-    Counter return_bytes;
+    Traffic forth;  // client to backend
+    Traffic back;
 };
 static_assert(sizeof(BackendCounters) == 32);
 

@@ -2,24 +2,12 @@
 
 namespace shunt::shm {
 
-EndpointMap::EndpointMap(const std::byte* region, const EndpointMapRef& ref) noexcept
-    : region_(region), bits_(ref.bits) {
-    if (ref.page_table) {
-        pages_ = reinterpret_cast<const std::uint64_t*>(region + ref.page_table + sizeof(BlockHeader));
-    }
-}
-
-std::uint32_t EndpointMap::find(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
-    if (pages_ == nullptr) return 0;  // of some maps most instances have nothing
-    const std::uint64_t hash = endpoint_hash(address, port, protocol);
-    const EndpointSlot* slots = page(hash);
-    if (slots == nullptr) return 0;
-    for (std::uint32_t i = 0; i < slots_per_page; ++i) {
-        const EndpointSlot& slot = slots[(hash + i) % slots_per_page];
-        if (!slot.used) return 0;
-        if (slot.port == port && slot.protocol == protocol && slot.address == address) return slot.value;
-    }
-    return 0;
+EndpointMap::EndpointMap(const std::byte* region, const EndpointMapRef& ref) noexcept {
+    if (ref.page_table == 0) return;
+    region_ = region;
+    pages_ = reinterpret_cast<const std::uint64_t*>(region + ref.page_table + sizeof(BlockHeader));
+    bits_ = ref.bits;
+    shift_ = 63 - bits_;
 }
 
 Tables::Tables(const std::byte* region, const Root& root) noexcept

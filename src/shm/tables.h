@@ -29,7 +29,9 @@ class PagedArray {
 
     const Record& operator[](std::uint32_t index) const noexcept {
         const Record* record = locate(index);
-        return record ? *record : none();
+        if (record != nullptr) [[likely]]
+            return *record;
+        return none();
     }
     void prefetch(std::uint32_t index) const noexcept {
         if (const Record* record = locate(index)) shunt::prefetch(record);
@@ -61,15 +63,30 @@ class EndpointMap {
     EndpointMap() = default;
     EndpointMap(const std::byte* region, const EndpointMapRef& ref) noexcept;
 
-    std::uint32_t find(const IpAddress& address, Be16 port, Protocol protocol) const noexcept;  // 0: not there
-    void prefetch(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
+    // Where the entry of this key is, unless another one of its page came before it.
+    const EndpointSlot* first_slot(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
         const std::uint64_t hash = endpoint_hash(address, port, protocol);
-        if (const EndpointSlot* slots = page(hash)) shunt::prefetch(slots + hash % slots_per_page);
+        return page(hash) + hash % slots_per_page;
+    }
+    static bool holds(const EndpointSlot& slot, const IpAddress& address, Be16 port, Protocol protocol) noexcept {
+        const bool same = slot.port == port && slot.protocol == protocol && slot.used;
+        return same && slot.address == address;
+    }
+    // 0: not there.
+    std::uint32_t find(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
+        const std::uint64_t hash = endpoint_hash(address, port, protocol);
+        const EndpointSlot* slots = page(hash);
+        for (std::uint32_t i = 0; i < slots_per_page; ++i) {
+            const EndpointSlot& slot = slots[(hash + i) % slots_per_page];
+            if (holds(slot, address, port, protocol)) return slot.value;
+            if (!slot.used) return 0;
+        }
+        return 0;
     }
     // Calls f(const EndpointSlot&) for every entry, in no order.
     template <class F>
     void for_each(F&& f) const {
-        for (std::uint64_t i = 0; pages_ != nullptr && i < std::uint64_t{1} << bits_; ++i) {
+        for (std::uint64_t i = 0; i < std::uint64_t{1} << bits_; ++i) {
             if (pages_[i] == 0) continue;
             const std::span<const EndpointSlot> slots(slots_at(pages_[i]), slots_per_page);
             for (const EndpointSlot& slot : slots) {
@@ -79,18 +96,23 @@ class EndpointMap {
     }
 
   private:
+    static constexpr std::uint64_t no_page = 0;
+    static constexpr std::array<EndpointSlot, slots_per_page> empty_page{};
+
     const EndpointSlot* slots_at(BlockOffset page) const noexcept {
         return reinterpret_cast<const EndpointSlot*>(region_ + page + sizeof(BlockHeader));
     }
     const EndpointSlot* page(std::uint64_t hash) const noexcept {
-        if (pages_ == nullptr) return nullptr;
-        const std::uint64_t offset = pages_[bits_ == 0 ? 0 : hash >> (64 - bits_)];
-        return offset ? slots_at(offset) : nullptr;
+        const std::uint64_t offset = pages_[hash >> 1 >> shift_];
+        if (offset != 0) [[likely]]
+            return slots_at(offset);
+        return empty_page.data();
     }
 
     const std::byte* region_{};
-    const std::uint64_t* pages_{};
+    const std::uint64_t* pages_{&no_page};
     std::uint32_t bits_{};
+    std::uint32_t shift_{63};  // of what is left of a hash after one bit: the number of a page has `bits_`
 };
 
 // The keys under which a map counts the endpoints of an address, whatever their port; with a protocol any_port stands
@@ -120,7 +142,9 @@ class Tables {
     // The backend a handle names, or a record of status `absent` if that incarnation is gone.
     const BackendRecord& backend(Handle handle) const noexcept {
         const BackendRecord& record = backends[handle.index()];
-        return record.incarnation == handle.incarnation() ? record : backends[0];
+        if (record.incarnation == handle.incarnation()) [[likely]]
+            return record;
+        return backends[0];
     }
     // The listener of an endpoint: that of the very port, else of the narrowest range that has it; 0: none.
     ListenerIndex listener_of(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {

@@ -110,8 +110,9 @@ class Oracle {
             EXPECT_EQ((listener.flags & shm::ListenerRecord::flows_on) != 0, service.flows);
             EXPECT_EQ((listener.flags & shm::ListenerRecord::direct_access) != 0, service.direct_access);
             const auto udp = service.timeouts.udp.value_or(*fleet.state.dataplane.timeouts.udp);
-            EXPECT_EQ(listener.timeouts.udp, to_ticks(udp));
-            EXPECT_EQ(listener.timeouts.tcp_established, to_ticks(*fleet.state.dataplane.timeouts.tcp_established));
+            EXPECT_EQ(listener.timeouts[shm::FlowState::datagram], to_ticks(udp));
+            EXPECT_EQ(listener.timeouts[shm::FlowState::established],
+                      to_ticks(*fleet.state.dataplane.timeouts.tcp_established));
             check_settings(service, listener.mode_settings);
             check_table(fleet, tables, service, vip, listener);
             for (const config::Backend& backend : service.backends) {

@@ -102,9 +102,9 @@ TEST_F(FiguresTest, PortsAndBackendsAreSumsOverWorkers) {
     EXPECT_EQ(port["received"], 12);
     EXPECT_EQ(port["driver_received"], 12);
 
-    state_.backends(WorkerIndex(0))[7].packets.set(1);
-    state_.backends(WorkerIndex(1))[7].packets.set(2);
-    state_.backends(WorkerIndex(1))[7].return_bytes.set(9);
+    state_.backends(WorkerIndex(0))[7].forth.packets.set(1);
+    state_.backends(WorkerIndex(1))[7].forth.packets.set(2);
+    state_.backends(WorkerIndex(1))[7].back.bytes.set(9);
     EXPECT_EQ(backend_traffic(reader(), 7).packets, 3u);
     EXPECT_EQ(backend_traffic(reader(), 7).return_bytes, 9u);
     EXPECT_EQ(backend_traffic(reader(), 16).packets, 0u);  // beyond the region's shape

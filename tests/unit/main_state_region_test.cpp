@@ -181,7 +181,7 @@ TEST_F(StateRegionTest, ALeftoverOfADeathInTheMakingIsNoObstacle) {
 TEST_F(StateRegionTest, FlowsHoldOnlyWithTheTablesTheyWereLearnedFrom) {
     StateRegion region = take(needs());
     auto& key = region.state().flows(WorkerIndex(0))[1].units[0].key;
-    auto& packets = region.state().backends(WorkerIndex(1))[5].packets;
+    auto& packets = region.state().backends(WorkerIndex(1))[5].forth.packets;
     EXPECT_TRUE(region.bind_tables(11));
     key.store(42);
     packets.set(3);

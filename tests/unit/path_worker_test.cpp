@@ -198,8 +198,8 @@ TYPED_TEST(WorkerOf, BackendsAreCountedInBothDirections) {
     std::uint64_t packets = 0;
     std::uint64_t replies = 0;
     for (const auto& counters : this->instance.state().backends(WorkerIndex(0))) {
-        packets += counters.packets.read();
-        replies += counters.return_packets.read();
+        packets += counters.forth.packets.read();
+        replies += counters.back.packets.read();
     }
     EXPECT_EQ(packets, 1U);
     EXPECT_EQ(replies, 2U);

@@ -110,7 +110,7 @@ class Publication : public ::testing::Test {
             for (const shm::Handle handle : handles) {
                 const shm::BackendRecord& backend = tables.backend(handle);
                 ASSERT_EQ(backend.service, listener.service);
-                ASSERT_EQ(backend.weight, listener.timeouts.udp);
+                ASSERT_EQ(backend.weight, listener.timeouts[shm::FlowState::datagram]);
                 ASSERT_EQ(tables.source_map.find(backend.address, backend.port, backend.protocol),
                           backend.source.value);
             }

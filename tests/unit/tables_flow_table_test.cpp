@@ -89,10 +89,7 @@ TYPED_TEST(FlowTableOf, TouchKeepsTheKeyAndChangesTheRest) {
     FlowTable table(memory);
     const FlowKey k = this->key(7, 40000, 3);
     this->insert(table, k, this->entry(k, 9, FlowState::embryonic), FlowClass::active);
-    auto found = *this->find(table, k);
-    found.entry.state = FlowState::closing;
-    found.entry.seen = Tick{Tick::mask};
-    table.touch(found.position, found.entry);
+    table.touch(this->find(table, k)->position, FlowState::closing, Tick{Tick::mask});
     const auto again = this->find(table, k);
     ASSERT_TRUE(again);
     EXPECT_EQ(again->entry.state, FlowState::closing);
