@@ -141,10 +141,10 @@ def several_ports():
                 there = client_packet(service, family, transport(kind, 40000, service.vip_port))
                 back = backend_packet(service, family, transport(kind, service.port_at_backend(), 40000))
                 name = f"ipv{family} {kind} to the service {service.name}"
-                file.case(many, f"{name} and back", ("in", framed(there)), *outs(request(many, service, there)), ("in", framed(back)),
-                          *outs(reply(many, service, back)))
                 lost = (("drop", "return_unknown"),) if service.name == "fixed" else outs(reply(many, service, back))
                 file.case(many, f"{name}: a reply without a flow", ("in", framed(back)), *lost)
+                file.case(many, f"{name} and back", ("in", framed(there)), *outs(request(many, service, there)), ("in", framed(back)),
+                          *outs(reply(many, service, back)))
         whole = many.services["whole"]
         for port in (8100, 8500):
             packet = backend_packet(whole, family, transport("tcp", port, 40000))
