@@ -46,10 +46,10 @@ def ranges_lab():
 
 @pytest.mark.parametrize("port, backend", REACHED)
 def test_connections_reach_the_most_specific_service_of_their_port(ranges_lab, port, backend):
-    opener = ranges_lab.opener(VIP, port=port, count=100)
+    opener = ranges_lab.opener(VIP, port=port, count=100, rate=200)
     wait_until(lambda: not opener.report()["open"] and opener.report()["requests"] == 100, 20, "100 connections")
     report = opener.finish()
-    assert report["failed"] == 0, report["failed_by"]
+    assert report["failed"] == 0, (report["failed_by"], ranges_lab.shunt.ask("drops"))
     assert report["per_backend"] == {backend: 100} and report["per_backend_ipv6"] == {backend: 50}
 
 
@@ -101,5 +101,5 @@ def test_without_a_data_plane_the_kernel_answers_for_no_port_of_theirs(ranges_la
                 assert done == "28\n", f"port {port} of {vip}: timed out is 28, refused 7"
     shunt.start_dataplane()
     shunt.wait_serving()
-    opener = ranges_lab.opener(VIP, port=22, count=20)
+    opener = ranges_lab.opener(VIP, port=22, count=20, rate=200)
     wait_until(lambda: opener.report()["answered"] == 20, 20, "20 connections")
