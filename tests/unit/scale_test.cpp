@@ -181,6 +181,44 @@ TEST(Scale, ManyRangesAtOneAddress) {
     }
 }
 
+// A control plane that writes nonsense: what the validator can see is refused, and what it cannot ends at use.
+TEST(Scale, WrongRangesAreRefusedOrHarmless) {
+    Compiler compiler;
+    const config::DesiredState state = fleet_of(services_per_vip);
+    ASSERT_TRUE(compiler.compile({.state = state, .now = {1}}));
+    const auto judged = [&](auto&& spoil, auto&& use) {
+        Image image = compiler.image();
+        for (ListenerImage& listener : image.listeners) {
+            if (listener.record.in_use) spoil(listener.record);
+        }
+        Publisher publisher = Publisher::in_memory();
+        const auto generation = publisher.publish(image);
+        EXPECT_TRUE(generation);
+        const auto& header = *reinterpret_cast<const shm::TablesHeader*>(publisher.region());
+        use(publisher.tables());
+        return shm::Validator(publisher.region(), header.file_bytes.load())
+            .check(*generation, *shm::find_root(header, *generation));
+    };
+    const auto unused = [](const shm::Tables&) {};
+    EXPECT_EQ(judged([](shm::ListenerRecord&) {}, unused), std::nullopt);
+    EXPECT_EQ(judged([](shm::ListenerRecord& l) { std::swap(l.port, l.last_port); }, unused),
+              shm::RefusalReason::index);
+    EXPECT_EQ(judged([](shm::ListenerRecord& l) { l.flags ^= shm::ListenerRecord::many_ports; }, unused),
+              shm::RefusalReason::index);
+    const ListenerIndex nowhere(65535), itself(static_cast<std::uint16_t>(services_per_vip));
+    for (const ListenerIndex wrong : {nowhere, itself}) {
+        judged(
+            [&](shm::ListenerRecord& l) {
+                l.ranges = {wrong, wrong, wrong};
+            },
+            [&](const shm::Tables& tables) {
+                for (const Be16 port : {Be16(1), Be16(9500), Be16(65535)}) {
+                    tables.listener_of(vip_of(0).address, port, Protocol::udp);
+                }
+            });
+    }
+}
+
 // What `shunt config check` does with a file of this size.
 TEST(Scale, TheFileIsReadAndJudged) {
     const config::DesiredState state = fleet_of(4096);
