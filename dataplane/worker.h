@@ -55,7 +55,7 @@ class Worker {
     std::uint64_t process(Instant now, const shm::Tables& tables) noexcept;
     void serve(PortIndex in, Instant now, const shm::Tables& tables) noexcept;
     void receive_fragments(Instant now) noexcept;
-    void transmit(Batch& batch) noexcept;
+    void transmit(Batch& batch, std::uint32_t used) noexcept;
     [[gnu::noinline]] void cut(Lane& lane, Forward& forward) noexcept;
     bool make_pieces(Lane& lane, std::uint32_t count) noexcept;
     void settle_pieces(Lane& lane) noexcept;
@@ -167,10 +167,9 @@ template <Port P, Clock C>
 std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
-    std::uint64_t bytes = 0;
     LookAsideBudget budget;
     FlowContext context{tables, flows_, others_, {tables, tick}, budget, block_};
-    Parse parse{bytes};
+    Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, seed, news_};
     LookUpFlow look_up_flow{context};
@@ -180,13 +179,13 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
 
     run(batch_, Together{parse, gather}, find_service, look_up_flow, Together{choose_backend, decide_datagram},
         forward);
-    transmit(batch_);
+    transmit(batch_, forward.ports);
     batch_.for_each_left([&](Lane& lane) {
         if (lane.decides_datagram) decide_datagram.decide(lane);
         if (lane.verdict.cuts()) cut(lane, forward);
     });
     release(now, tables);
-    return bytes;
+    return parse.bytes;
 }
 
 template <Port P, Clock C>
@@ -203,13 +202,11 @@ void Worker<P, C>::receive_fragments(Instant now) noexcept {
     block_.received.add(batch_.received());
 }
 
-// In order, per port of departure. Most bursts leave by one port.
+// In order, per port of departure; `used` says which these are, as bits. Most bursts leave by one port.
 template <Port P, Clock C>
-void Worker<P, C>::transmit(Batch& batch) noexcept {
+void Worker<P, C>::transmit(Batch& batch, std::uint32_t used) noexcept {
     const std::span<Lane* const> all = batch.lanes_staying();
     if (all.empty()) return;
-    std::uint32_t used = 0;  // ports, as bits
-    for (const Lane* lane : all) used |= 1U << lane->out_port.value;
     const bool all_taken = (used & (used - 1)) == 0 ? send(all.front()->out_port, all) : send_apart(used, all);
     if (!all_taken) batch.keep_if([](const Lane& lane) { return lane.verdict; });
 }
@@ -263,8 +260,9 @@ void Worker<P, C>::cut(Lane& lane, Forward& forward) noexcept {
     if (count == 0 || count > burst_size) return;
     lane.verdict = Verdict::drop(shm::DropReason::no_buffer);
     if (!make_pieces(lane, count)) return;
+    forward.ports = 0;
     run(pieces_, forward);
-    transmit(pieces_);
+    transmit(pieces_, forward.ports);
     settle_pieces(lane);
 }
 

@@ -12,7 +12,8 @@ namespace shunt::controlplane {
 
 class InProcess {
   public:
-    InProcess(const shm::StateShape& shape, const HashSeed& flow_seed);
+    InProcess(const shm::StateShape& shape, const HashSeed& flow_seed,
+              shm::Region::Pages pages = shm::Region::Pages::small);
     InProcess(const InProcess&) = delete;  // readers hold on to the regions
 
     // Publishes, and accepts as the main thread of a data plane does: validated.

@@ -46,10 +46,10 @@ Result<Publisher> Publisher::open(const std::string& directory, const std::strin
     return publisher;
 }
 
-Publisher Publisher::in_memory(std::uint64_t bytes, PublisherOptions options) {
+Publisher Publisher::in_memory(std::uint64_t bytes, PublisherOptions options, shm::Region::Pages pages) {
     Publisher publisher;
     publisher.options_ = std::move(options);
-    publisher.region_ = shm::Region::anonymous(bytes);
+    publisher.region_ = shm::Region::anonymous(bytes, pages);
     format_tables(publisher.region_, publisher.options_.random_seed);
     publisher.recover();
     return publisher;

@@ -40,7 +40,8 @@ class Publisher {
     static Result<Publisher> open(const std::string& directory, const std::string& state_path,
                                   PublisherOptions options = {});
     // A region of this process, for tests, `explain` and `replay`.
-    static Publisher in_memory(std::uint64_t bytes = std::uint64_t{256} << 20, PublisherOptions options = {});
+    static Publisher in_memory(std::uint64_t bytes = std::uint64_t{256} << 20, PublisherOptions options = {},
+                               shm::Region::Pages pages = shm::Region::Pages::small);
     // A state region of this process, held as if by a data plane; must outlive the publisher. For tests.
     void follow(const std::byte* state) { watch_.follow(state); }
 

@@ -7,7 +7,7 @@
 
 #include "dataplane/path/batch.h"
 #include "src/net/forwarding_mode.h"
-#include "src/shm/layout.h"
+#include "src/shm/tables.h"
 
 namespace shunt::dataplane {
 
@@ -15,8 +15,10 @@ namespace shunt::dataplane {
 struct Target {
     const shm::ListenerRecord& listener;
     const shm::BackendRecord& backend;
-    const IpAddress& tunnel_source;  // of the backend's family
-    const MacAddress& port_mac;      // of the port it leaves by
+    const shm::Tables& tables;
+    const MacAddress& port_mac;  // of the port it leaves by
+
+    const IpAddress& tunnel_source() const noexcept { return tables.tunnel_source(backend.address.family()); }
 };
 
 // clang-format 14 does not know requirements.

@@ -31,7 +31,8 @@ struct Nat {
     static void rewrite(Lane& lane, End end, const IpAddress& address, Be16 port) noexcept {
         ChecksumDelta delta;
         set_address(lane, end, address, delta);
-        if (lane.part == Part::later) return;
+        if (lane.part == Part::later) [[unlikely]]
+            return;
         auto& ports = lane.header_at<UdpHeader>(lane.l4_offset);  // they lie alike in TCP
         Be16& field = end == End::source ? ports.source_port : ports.destination_port;
         delta.replace(field, port);

@@ -31,16 +31,27 @@ inline Be16 inner_ethertype(const Lane& lane) noexcept {
 
 // Puts `size` bytes before the IP packet, behind Ethernet header and tags; what was padding goes.
 inline void make_room(Lane& lane, std::uint32_t size, Be16 type) noexcept {
+    constexpr std::size_t addresses = offsetof(EthernetHeader, type);
     std::byte* front = lane.bytes - size;
-    std::memmove(front, lane.bytes, lane.l3_offset);
+    std::memmove(front, lane.bytes, addresses);
+    if (lane.l3_offset != sizeof(EthernetHeader)) [[unlikely]]
+        std::memmove(front + addresses, lane.bytes + addresses, lane.l3_offset - addresses);
     lane.bytes = front;
     lane.ip_length = static_cast<std::uint16_t>(lane.ip_length + size);
     lane.length = std::uint32_t{lane.l3_offset} + lane.ip_length;
     lane.header_at<Be16>(lane.l3_offset - 2U) = type;
 }
 
+// The checksum is summed from what is written, not read back: bytes just stored in pieces are slow to load as words.
 inline void write_outer(Lane& lane, Ipv4Header& ip, std::uint8_t traffic_class, std::uint8_t protocol,
                         const Target& target) noexcept {
+    const auto pair = [](std::uint8_t first, std::uint8_t second) {
+        return std::uint64_t{Be16(static_cast<std::uint16_t>(first << 8 | second)).raw};
+    };
+    const Be32 source = target.tunnel_source().as_v4();
+    const Be32 destination = target.backend.address.as_v4();
+    const std::uint64_t sum = pair(0x45, traffic_class) + Be16(lane.ip_length).raw + Be16(ipv4_dont_fragment).raw +
+                              pair(outer_hop_limit, protocol) + source.raw + destination.raw;
     ip = {.version_and_length = 0x45,
           .dscp_and_ecn = traffic_class,
           .total_length = Be16(lane.ip_length),
@@ -48,10 +59,9 @@ inline void write_outer(Lane& lane, Ipv4Header& ip, std::uint8_t traffic_class, 
           .flags_and_offset = Be16(ipv4_dont_fragment),
           .hop_limit = outer_hop_limit,
           .protocol = protocol,
-          .checksum = 0,
-          .source = target.tunnel_source.as_v4(),
-          .destination = target.backend.address.as_v4()};
-    ip.checksum = header_checksum(ip);
+          .checksum = static_cast<std::uint16_t>(~fold_sum(sum)),
+          .source = source,
+          .destination = destination};
 }
 
 inline void write_outer(Lane& lane, Ipv6Header& ip, std::uint8_t traffic_class, std::uint8_t protocol,
@@ -61,7 +71,7 @@ inline void write_outer(Lane& lane, Ipv6Header& ip, std::uint8_t traffic_class, 
           .payload_length = Be16(static_cast<std::uint16_t>(lane.ip_length - sizeof ip)),
           .next_header = protocol,
           .hop_limit = outer_hop_limit,
-          .source = target.tunnel_source.bytes(),
+          .source = target.tunnel_source().bytes(),
           .destination = target.backend.address.bytes()};
 }
 

@@ -75,24 +75,28 @@ struct Reading {
     Family family{Family::ipv4};
     Part part{Part::whole};
     shm::DropReason unsupported{};  // why a service could not take this packet: then only the addresses are known
+
+    friend bool operator==(const Reading&, const Reading&) noexcept = default;
 };
 
 // What the steps decided.
 struct Decision {
     const shm::ListenerRecord* listener_record{};  // of `listener`; for replies: known after the look-up
     const shm::BackendRecord* backend_record{};    // of `handle`
+    const shm::NextHopRecord* next_hop_record{};   // of `next_hop`
     const shm::EndpointSlot* listener_slot{};      // where a listener of the destination would be
     std::uint64_t bucket_hash{};                   // hash_peer() of the client under the region's seed
     std::uint32_t bucket{};                        // the first of the flow table's two for that
     shm::Handle handle{};                          // 0: not chosen yet
     SourceNumber source{};                         // replies only
     ListenerIndex listener{};
+    NextHopIndex next_hop{};
     Be16 service_port{};   // of a listener that has many: which of them; 0 otherwise
     std::uint16_t room{};  // what the packet may have at most, where it is cut or its sender told
     Verdict verdict{Verdict::keep()};
     Direction direction{};
-    bool may_remember : 1 {};      // an entry may be made: the look-aside was done, or need not be
-    bool decides_datagram : 1 {};  // a first fragment where its datagram is gathered
+    bool may_remember{};      // an entry may be made: the look-aside was done, or need not be
+    bool decides_datagram{};  // a first fragment where its datagram is gathered
     PortIndex out_port{};
     Answer answer{Answer::none};
 };

@@ -13,9 +13,9 @@ struct FlowPolicy {
     // The backend of an entry, if that incarnation still serves the listener's service and keeps its flows.
     const shm::BackendRecord* backend_of(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
         const shm::BackendRecord& backend = tables.backend(entry.handle);
-        // One branch: nearly always all of it holds.
-        const bool holds = (listener.in_use != 0) & (backend.service == listener.service) &
-                           shm::keeps_flows(backend.status, listener.protocol) & !expired(entry, listener);
+        const bool holds = listener.in_use && backend.service == listener.service &&
+                           shm::keeps_flows(backend.status, listener.protocol) &&
+                           !expired(entry.state, entry.seen, listener);
         return holds ? &backend : nullptr;
     }
 
@@ -27,12 +27,12 @@ struct FlowPolicy {
         return now.since(entry.seen) >= ticks_until_idle ? FlowClass::idle : FlowClass::active;
     }
 
+    bool expired(FlowState state, Tick seen, const shm::ListenerRecord& listener) const noexcept {
+        return now.since(seen) > listener.timeouts[state];
+    }
+
   private:
     static constexpr std::uint32_t ticks_until_idle = to_ticks(Duration::seconds(1));
-
-    bool expired(const FlowEntry& entry, const shm::ListenerRecord& listener) const noexcept {
-        return now.since(entry.seen) > listener.timeouts[entry.state];
-    }
 };
 
 // The state an entry is in after this packet. A client's packet other than SYN establishes; FIN or RST of either side

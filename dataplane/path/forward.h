@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <span>
 
 #include "dataplane/modes/list.h"
@@ -22,33 +23,46 @@ struct Forward {
     std::span<const MacAddress> port_macs;  // by PortIndex
     News& news;
     Tick now;
+    std::uint32_t ports{};  // those that packets leave by, as bits
 
-    void prefetch(Lane& lane) noexcept { shunt::prefetch(&tables.next_hop(lane.backend_record->next_hop)); }
+    void prefetch(Lane& lane) noexcept {
+        const bool to_backend = lane.direction == Direction::to_backend;
+        lane.next_hop = to_backend ? lane.backend_record->next_hop : tables.route(lane.tuple.destination);
+        lane.next_hop_record = &tables.next_hop(lane.next_hop);
+        shunt::prefetch(lane.next_hop_record);
+    }
 
     Verdict apply(Lane& lane) noexcept {
-        const bool last_hop = with_family(lane, [](auto family, auto& ip) { return family.hop_limit(ip) <= 1; });
-        if (last_hop) return refuse(lane, Answer::time_exceeded, shm::DropReason::hop_limit_exceeded);
+        return with_family(lane, [&](auto family, auto& ip) { return send<decltype(family)>(lane, ip); });
+    }
+
+  private:
+    template <class F>
+    Verdict send(Lane& lane, typename F::Header& ip) noexcept {
+        if (F::hop_limit(ip) <= 1) [[unlikely]]
+            return refuse(lane, Answer::time_exceeded, shm::DropReason::hop_limit_exceeded);
 
         const shm::ListenerRecord& listener = *lane.listener_record;
         const shm::BackendRecord& backend = *lane.backend_record;
         const bool to_backend = lane.direction == Direction::to_backend;
-        const NextHopIndex index = to_backend ? backend.next_hop : tables.route(lane.tuple.destination);
-        const shm::NextHopRecord& next_hop = tables.next_hop(index);
-        if (!index || next_hop.port.value >= port_macs.size()) return Verdict::drop(shm::DropReason::no_route);
+        const shm::NextHopRecord& next_hop = *lane.next_hop_record;
+        if (!lane.next_hop || next_hop.port.value >= port_macs.size()) [[unlikely]]
+            return Verdict::drop(shm::DropReason::no_route);
 
-        const Target target{listener, backend, tables.tunnel_source(backend.address.family()),
-                            port_macs[next_hop.port.value]};
-        const Verdict written = Modes::with(
-            listener.mode, [&](auto mode) { return write<typename decltype(mode)::type>(lane, target, next_hop); });
-        if (!written.keeps()) return written;
+        const Target target{listener, backend, tables, port_macs[next_hop.port.value]};
+        const Verdict written = Modes::with(listener.mode, [&](auto mode) {
+            return write<typename decltype(mode)::type, F>(lane, ip, target, next_hop);
+        });
+        if (!written.keeps()) [[unlikely]]
+            return written;
         lane.out_port = next_hop.port;
-        if (address_frame(lane, index, next_hop, to_backend ? backend.address : lane.tuple.destination)) {
+        if (address_frame(lane, target, to_backend ? backend.address : lane.tuple.destination)) [[likely]] {
+            ports |= 1U << next_hop.port.value;
             return Verdict::keep();
         }
         return to_backend ? unresolved(listener.mode) : Verdict::punt();
     }
 
-  private:
     // Until the link address is known the packet is the kernel's to send, if its destination says where to.
     static Verdict unresolved(ForwardingMode mode) noexcept {
         return Modes::with(mode, [](auto type) {
@@ -57,14 +71,16 @@ struct Forward {
         });
     }
 
-    template <class M>
-    Verdict write(Lane& lane, const Target& target, const shm::NextHopRecord& next_hop) noexcept {
+    template <class M, class F>
+    Verdict write(Lane& lane, typename F::Header& ip, const Target& target,
+                  const shm::NextHopRecord& next_hop) noexcept {
         const bool to_backend = lane.direction == Direction::to_backend;
         const std::uint32_t overhead = to_backend ? M::overhead(target) : 0;
         const std::uint32_t limit = limit_of(lane, target, next_hop, overhead);
-        if (lane.ip_length + overhead > limit) return too_long(lane, limit > overhead ? limit - overhead : 0);
-        if (lane.is_tcp() && (lane.tcp_flags & tcp_syn)) fit_segments<M>(lane, target, limit, overhead);
-        with_family(lane, [](auto family, auto& ip) { family.decrement_hop_limit(ip); });
+        if (lane.ip_length + overhead > limit) [[unlikely]]
+            return too_long(lane, limit > overhead ? limit - overhead : 0);
+        if (lane.tcp_flags & tcp_syn) fit_segments<M>(lane, target, limit, overhead);
+        F::decrement_hop_limit(ip);
         if (to_backend) {
             M::to_backend(lane, target);
             return Verdict::keep();
@@ -125,18 +141,18 @@ struct Forward {
     }
 
     // False: the link address is not known yet.
-    bool address_frame(Lane& lane, NextHopIndex index, const shm::NextHopRecord& next_hop,
-                       const IpAddress& destination) noexcept {
-        MacAddress mac;
-        if (!links.resolve(index, next_hop, destination, mac)) {
+    bool address_frame(Lane& lane, const Target& target, const IpAddress& destination) noexcept {
+        const shm::NextHopRecord& next_hop = *lane.next_hop_record;
+        const std::uint64_t mac = links.resolve(lane.next_hop, next_hop, destination);
+        if (mac == 0) [[unlikely]] {
             const bool on_link = next_hop.flags & shm::NextHopRecord::on_link;
             if (on_link) news.neighbours.push({destination, next_hop.port});
             return false;
         }
         if (next_hop.flags & shm::NextHopRecord::sets_tags) set_tags(lane, next_hop.tags);
         auto& ethernet = lane.header_at<EthernetHeader>(0);
-        ethernet.destination = mac.bytes;
-        ethernet.source = port_macs[next_hop.port.value].bytes;
+        std::memcpy(ethernet.destination.data(), &mac, sizeof ethernet.destination);
+        ethernet.source = target.port_mac.bytes;
         return true;
     }
 };

@@ -115,10 +115,37 @@ struct LookUpFlow {
     }
 
     Verdict apply(Lane& lane) noexcept {
-        if (!lane.handle && !context.continue_in(lane.bucket, lane)) {
-            context.own.prefetch(context.own.second_bucket(lane.bucket_hash));
-        }
+        const bool known = lane.direction == Direction::to_backend ? continues<Direction::to_backend>(lane)
+                                                                   : continues<Direction::to_client>(lane);
+        if (!known && !lane.handle) context.own.prefetch(context.own.second_bucket(lane.bucket_hash));
         return Verdict::keep();
+    }
+
+  private:
+    // A packet amid its flow, whose entry is what one glance shows: of all packets the most. False: the next step asks
+    // again, thoroughly. Of a listener of several ports a glance does not show which it was.
+    template <Direction direction>
+    [[gnu::always_inline]] bool continues(Lane& lane) noexcept {
+        constexpr bool reply = direction == Direction::to_client;
+        constexpr auto of = reply ? FlowTable::Of::any_listener : FlowTable::Of::this_listener;
+        if (!lane.plain || !lane.is_in_midstream()) [[unlikely]]
+            return false;
+        const shm::Tables& tables = context.tables;
+        const IpAddress& peer = reply ? lane.tuple.destination : lane.tuple.source;
+        const Be16 port = reply ? lane.tuple.destination_port : lane.tuple.source_port;
+        const auto entry = context.own.glance<of>(lane.bucket, peer, port, lane.listener);
+        if (!entry) return false;
+
+        const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
+        const shm::BackendRecord& backend = tables.backend(entry.handle());
+        const FlowState state = entry.state();
+        if (!listener.is_of_one_port() || backend.service != listener.service ||
+            (reply && backend.source != lane.source) || !shm::keeps_flows(backend.status, listener.protocol) ||
+            context.policy.expired(state, entry.seen(), listener)) [[unlikely]]
+            return false;
+        FlowContext::give(lane, entry.listener, listener, entry.handle(), backend);
+        entry.renew(!reply && state == FlowState::embryonic ? FlowState::established : state, context.policy.now);
+        return true;
     }
 };
 

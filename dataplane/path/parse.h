@@ -74,7 +74,7 @@ inline bool is_plain(Lane& lane) noexcept {
 }  // namespace detail
 
 struct Parse {
-    std::uint64_t& bytes;  // of all packets, counted on the way
+    std::uint64_t bytes{};  // of all packets, counted on the way
 
     void prefetch(Lane&) noexcept {}
     Verdict apply(Lane& lane) noexcept {

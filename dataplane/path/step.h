@@ -19,11 +19,11 @@ concept Step = requires(std::remove_reference_t<S>& step, Lane& lane) {
 namespace detail {
 
 template <class S>
-[[gnu::flatten]] void run_prefetched(Batch& batch, S& step) noexcept {
+[[gnu::noinline, gnu::flatten]] void run_prefetched(Batch& batch, S& step) noexcept {
     batch.keep_if([&](Lane& lane) { return step.apply(lane); });
 }
 template <class S, class Next, class... Later>
-[[gnu::flatten]] void run_prefetched(Batch& batch, S& step, Next& next, Later&... later) noexcept {
+[[gnu::noinline, gnu::flatten]] void run_prefetched(Batch& batch, S& step, Next& next, Later&... later) noexcept {
     batch.keep_if([&](Lane& lane) {
         const Verdict verdict = step.apply(lane);
         if (verdict.keeps()) [[likely]]
@@ -38,8 +38,8 @@ template <class S, class Next, class... Later>
 // Two steps as one, where there is nothing to wait for between them.
 template <Step A, Step B>
 struct Together {
-    A first;
-    B second;
+    A& first;
+    B& second;
 
     void prefetch(Lane& lane) noexcept { first.prefetch(lane); }
     [[gnu::always_inline]] Verdict apply(Lane& lane) noexcept {

@@ -77,6 +77,37 @@ class FlowTable {
     }
     void prefetch(std::uint32_t bucket) const noexcept { shunt::prefetch(&buckets_[bucket]); }
 
+    // An entry at a glance, for its owner alone: nobody writes meanwhile.
+    struct Glance {
+        std::atomic<std::uint64_t>* word;  // null: none
+        std::uint64_t meta;
+        ListenerIndex listener;
+
+        explicit operator bool() const noexcept { return word != nullptr; }
+        shm::Handle handle() const noexcept { return {static_cast<std::uint32_t>(meta >> 32)}; }
+        FlowState state() const noexcept { return state_of(meta); }
+        Tick seen() const noexcept { return {static_cast<std::uint32_t>(meta >> 8) & Tick::mask}; }
+        // The owner saw another packet of the flow. What says nothing new is not written: a line that is only read
+        // stays shared, and need not go back to memory.
+        void renew(FlowState state, Tick now) const noexcept {
+            constexpr std::uint64_t kept = ~(std::uint64_t{3} << 2 | std::uint64_t{Tick::mask} << 8);
+            const std::uint64_t fresh =
+                (meta & kept) | static_cast<std::uint64_t>(state) << 2 | std::uint64_t{now.value} << 8;
+            if (fresh != meta) word->store(fresh, std::memory_order_release);
+        }
+    };
+    // The entry of a peer in a bucket, and of a listener, or (`Any`) of the first one that comes. There may be others
+    // of the same peer: this is for a first look, which need not be the last. No branch depends on where in the bucket
+    // it is.
+    enum class Of : std::uint8_t { this_listener, any_listener };
+    template <Of of>
+    [[gnu::always_inline]] Glance glance(std::uint32_t bucket, const IpAddress& peer, Be16 peer_port,
+                                         ListenerIndex listener) const noexcept {
+        shm::FlowBucket& units = buckets_[bucket];
+        if (peer.is_v4()) return glance_narrow<of>(units, peer, peer_port, listener);
+        return glance_wide<of>(units, peer, peer_port, listener);
+    }
+
     // The first entry of this peer in a bucket that `matches(const FlowEntry&)` accepts.
     template <class Matches>
     [[gnu::always_inline]] std::optional<Found> find_in(std::uint32_t bucket, const IpAddress& peer, Be16 peer_port,
@@ -111,15 +142,10 @@ class FlowTable {
     template <class Classify>
     Inserted insert(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry, Classify&& classify) noexcept;
 
-    // The owner saw another packet of the flow. What says nothing new is not written: a line that is only read stays
-    // shared, and need not go back to memory.
+    // The owner saw another packet of the flow.
     void touch(Position position, FlowState state, Tick seen) noexcept {
-        constexpr std::uint64_t kept = ~(std::uint64_t{3} << 2 | std::uint64_t{Tick::mask} << 8);
-        std::atomic<std::uint64_t>& meta = buckets_[position.bucket].units[position.unit].meta;
-        const std::uint64_t old = meta.load(std::memory_order_relaxed);
-        const std::uint64_t fresh =
-            (old & kept) | static_cast<std::uint64_t>(state) << 2 | std::uint64_t{seen.value} << 8;
-        if (fresh != old) meta.store(fresh, std::memory_order_release);
+        std::atomic<std::uint64_t>& word = buckets_[position.bucket].units[position.unit].meta;
+        Glance{&word, word.load(std::memory_order_relaxed), {}}.renew(state, seen);
     }
     void erase(Position position) noexcept;
 
@@ -181,6 +207,43 @@ class FlowTable {
     static std::uint64_t without_listener(std::uint64_t key) noexcept { return key << 16; }
     static std::uint64_t narrow_key(const IpAddress& peer, Be16 peer_port) noexcept {
         return std::uint64_t{peer.as_v4().raw} | std::uint64_t{peer_port.raw} << 32;
+    }
+    template <Of of>
+    [[gnu::always_inline]] static Glance glance_narrow(shm::FlowBucket& bucket, const IpAddress& peer, Be16 peer_port,
+                                                       ListenerIndex listener) noexcept {
+        constexpr int ignored = of == Of::this_listener ? 0 : 16;  // upper bits
+        const std::uint64_t wanted = narrow_key(peer, peer_port) | std::uint64_t{listener.value} << 48;
+        const auto is_same = [&](std::size_t unit) {
+            const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_relaxed);
+            return std::uint32_t{(key ^ wanted) << ignored == 0} << unit;
+        };
+        const std::uint32_t same = is_same(0) | is_same(1) | is_same(2) | is_same(3);
+        if (same == 0) return {};
+        shm::FlowUnit* const unit = &bucket.units[0] + std::countr_zero(same);
+        const std::uint64_t meta = unit->meta.load(std::memory_order_relaxed);
+        const std::uint64_t key = of == Of::this_listener ? wanted : unit->key.load(std::memory_order_relaxed);
+        return {kind_of(meta) == Kind::narrow ? &unit->meta : nullptr, meta,
+                ListenerIndex(static_cast<std::uint16_t>(key >> 48))};
+    }
+    template <Of of>
+    [[gnu::always_inline]] static Glance glance_wide(shm::FlowBucket& bucket, const IpAddress& peer, Be16 peer_port,
+                                                     ListenerIndex listener) noexcept {
+        constexpr int ignored = of == Of::this_listener ? 0 : 32;  // upper bits: listener and service port
+        const std::uint64_t wanted = WideTail{peer_port, listener, Be16{}}.encode();
+        const auto is_same = [&](std::size_t unit) {
+            const shm::FlowUnit& first = bucket.units[unit];
+            const shm::FlowUnit& second = bucket.units[unit + 1];
+            const std::uint64_t high = first.key.load(std::memory_order_relaxed) ^ peer.high_word();
+            const std::uint64_t low = second.key.load(std::memory_order_relaxed) ^ peer.low_word();
+            const std::uint64_t tail = (second.meta.load(std::memory_order_relaxed) ^ wanted) >> 16;
+            return std::uint32_t{(high | low | tail << (16 + ignored)) == 0} << unit;
+        };
+        const std::uint32_t same = is_same(0) | is_same(2);
+        if (same == 0) return {};
+        shm::FlowUnit* const unit = &bucket.units[0] + std::countr_zero(same);
+        const std::uint64_t meta = unit->meta.load(std::memory_order_relaxed);
+        const WideTail tail = WideTail::decode((unit + 1)->meta.load(std::memory_order_relaxed));
+        return {kind_of(meta) == Kind::wide_first ? &unit->meta : nullptr, meta, tail.listener};
     }
     // Which units may hold a narrow entry of this peer, as bits; without a branch on what the memory says.
     [[gnu::always_inline]] static std::uint32_t narrow_of(const shm::FlowBucket& bucket, const IpAddress& peer,

@@ -3,8 +3,6 @@
 namespace shunt::dataplane {
 namespace {
 
-constexpr std::uint64_t mac_bits = (std::uint64_t{1} << 48) - 1;
-
 std::size_t start_of(const IpAddress& address) noexcept {
     return shm::endpoint_hash(address, Be16{}, Protocol{}) % shm::neighbour_slots;
 }
@@ -18,7 +16,7 @@ std::uint64_t tag_of(PortIndex port) noexcept { return shm::neighbour_valid >> 4
 
 }  // namespace
 
-bool LinkAddresses::find(const IpAddress& address, PortIndex port, MacAddress& mac) const noexcept {
+std::uint64_t LinkAddresses::find(const IpAddress& address, PortIndex port) const noexcept {
     for (std::size_t i = 0; i < shm::neighbour_probes; ++i) {
         shm::NeighbourSlot& slot = neighbours_[(start_of(address) + i) % neighbours_.size()];
         const std::uint64_t link = slot.link.load(std::memory_order_acquire);
@@ -26,10 +24,9 @@ bool LinkAddresses::find(const IpAddress& address, PortIndex port, MacAddress& m
         // The same word again: the slot was not given to another host in between.
         if (slot.link.load(std::memory_order_acquire) != link) continue;
         if (slot.used.load(std::memory_order_relaxed) == 0) slot.used.store(1, std::memory_order_relaxed);
-        mac = shm::unpack_mac(link & mac_bits);
-        return true;
+        return shm::mac_word(link);
     }
-    return false;
+    return 0;
 }
 
 void LinkAddresses::set_next_hop(NextHopIndex index, std::uint16_t version,

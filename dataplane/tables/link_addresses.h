@@ -17,18 +17,13 @@ class LinkAddresses {
     LinkAddresses(std::span<shm::LinkWord> links, std::span<shm::NeighbourSlot> neighbours) noexcept
         : links_(links), neighbours_(neighbours) {}
 
-    // The address to send to, stored to `mac`; false while it is not known. `destination` is the packet's.
-    bool resolve(NextHopIndex index, const shm::NextHopRecord& record, const IpAddress& destination,
-                 MacAddress& mac) const noexcept {
-        if (record.flags & shm::NextHopRecord::has_static) {
-            mac = record.mac;
-            return true;
-        }
-        if (record.flags & shm::NextHopRecord::on_link) return find(destination, record.port, mac);
+    // The address to send to, as MacAddress::word(); 0 while it is not known. `destination` is the packet's.
+    std::uint64_t resolve(NextHopIndex index, const shm::NextHopRecord& record,
+                          const IpAddress& destination) const noexcept {
+        if (record.flags & shm::NextHopRecord::has_static) return record.mac.word();
+        if (record.flags & shm::NextHopRecord::on_link) return find(destination, record.port);
         const std::uint64_t word = links_[index.value].load(std::memory_order_relaxed);
-        if (word == 0 || word >> 48 != record.version) return false;
-        mac = shm::unpack_mac(word);
-        return true;
+        return word >> 48 == record.version ? shm::mac_word(word) : 0;
     }
 
     // The main thread's side.
@@ -41,7 +36,7 @@ class LinkAddresses {
     std::size_t for_each_used(std::size_t first, std::size_t count, F&& f);
 
   private:
-    bool find(const IpAddress& address, PortIndex port, MacAddress& mac) const noexcept;
+    std::uint64_t find(const IpAddress& address, PortIndex port) const noexcept;
 
     std::span<shm::LinkWord> links_;
     std::span<shm::NeighbourSlot> neighbours_;

@@ -23,4 +23,7 @@ can be tried against the backends directly.
     frames.py      frames made by hand, and captures
     waiting.py     the one way to wait
     demo.py        what scripts/demo shows
+
+Beside it, without a network: bench.py, what scripts/bench does (docs/performance.md); bench_goals.py, the promises it
+judges; bench_guard.py, what the path may cost; huge_pages.py.
 """

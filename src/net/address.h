@@ -116,6 +116,19 @@ struct Prefix {
 struct MacAddress {
     std::array<std::uint8_t, 6> bytes{};
 
+    // As it lies in memory, in the low 48 bits of a word; 0 is no address of anybody's.
+    constexpr std::uint64_t word() const noexcept {
+        const auto byte = [this](std::size_t i) { return std::uint32_t{bytes[i]} << 8 * (i % 4); };
+        const std::uint32_t low = byte(0) | byte(1) | byte(2) | byte(3);  // one load
+        const std::uint32_t high = byte(4) | byte(5);                     // another
+        return std::uint64_t{high} << 32 | low;
+    }
+    static constexpr MacAddress of_word(std::uint64_t word) noexcept {
+        MacAddress mac;
+        for (std::size_t i = 0; i < mac.bytes.size(); ++i) mac.bytes[i] = static_cast<std::uint8_t>(word >> 8 * i);
+        return mac;
+    }
+
     static std::optional<MacAddress> parse(std::string_view text) noexcept;  // "02:00:00:00:02:0b"
     std::string text() const;
     friend constexpr bool operator==(const MacAddress&, const MacAddress&) noexcept = default;

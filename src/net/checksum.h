@@ -2,12 +2,11 @@
 // memory order; the one's complement sum does not care which order that is (RFC 1071 section 2(B)).
 #pragma once
 
-#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <tuple>
+#include <utility>
 
 #include "src/net/address.h"
 
@@ -44,11 +43,15 @@ inline std::uint16_t internet_checksum(const void* bytes, std::size_t length, st
 // The same of a header of known size, a multiple of 4, without a loop.
 template <class Header>
 [[gnu::always_inline]] inline std::uint16_t header_checksum(const Header& header) noexcept {
+    constexpr std::size_t words = sizeof(Header) / sizeof(std::uint32_t);
     static_assert(sizeof(Header) % sizeof(std::uint32_t) == 0);
-    std::array<std::uint32_t, sizeof(Header) / sizeof(std::uint32_t)> words;
-    std::memcpy(words.data(), &header, sizeof header);
-    const auto sum = std::apply([](auto... word) { return (std::uint64_t{word} + ...); }, words);
-    return static_cast<std::uint16_t>(~fold_sum(sum));
+    const auto word = [&header](std::size_t i) {
+        std::uint32_t value;
+        std::memcpy(&value, reinterpret_cast<const std::byte*>(&header) + i * sizeof value, sizeof value);
+        return std::uint64_t{value};
+    };
+    const auto sum = [&]<std::size_t... I>(std::index_sequence<I...>) { return (word(I) + ...); };
+    return static_cast<std::uint16_t>(~fold_sum(sum(std::make_index_sequence<words>{})));
 }
 
 // What replacing some words by others does to a checksum: collect with replace(), then apply. RFC 1624: HC' = ~(~HC +

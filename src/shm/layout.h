@@ -19,6 +19,7 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -168,10 +169,12 @@ enum class BackendStatus : std::uint8_t {
 };
 
 constexpr bool keeps_flows(BackendStatus status, Protocol protocol) noexcept {
-    constexpr auto bit = [](BackendStatus which) { return 1U << static_cast<unsigned>(which); };
-    constexpr unsigned any = bit(BackendStatus::ready) | bit(BackendStatus::drain);
-    const unsigned keeping = protocol == Protocol::tcp ? any | bit(BackendStatus::down) : any;
-    return (keeping >> (static_cast<unsigned>(status) & 31) & 1) != 0;
+    constexpr unsigned tcp = 1, others = 2;
+    constexpr auto when = [](BackendStatus known, unsigned kept) { return kept << 2 * static_cast<unsigned>(known); };
+    constexpr unsigned keeping = when(BackendStatus::ready, tcp | others) | when(BackendStatus::drain, tcp | others) |
+                                 when(BackendStatus::down, tcp);
+    const unsigned kept = keeping >> (2 * static_cast<unsigned>(status) & 31);
+    return (kept & (protocol == Protocol::tcp ? tcp : others)) != 0;
 }
 
 // The directory of handles, by handle index. One line: all that forwarding to a backend needs.
@@ -259,6 +262,8 @@ struct alignas(cache_line_bytes) ListenerRecord {
     std::array<std::uint8_t, 32> reserved;
 
     constexpr bool has_many_ports() const noexcept { return (flags & many_ports) != 0; }
+    // And in use; one comparison.
+    constexpr bool is_of_one_port() const noexcept { return ((flags & many_ports) | in_use << 8) == 1 << 8; }
     constexpr PortRange ports() const noexcept { return {port, last_port}; }
 };
 static_assert(sizeof(ListenerRecord) == 2 * cache_line_bytes);
@@ -504,16 +509,10 @@ constexpr std::uint32_t path_mtu_probes = 8;
 constexpr std::uint64_t neighbour_valid = 1ULL << 63;
 constexpr std::uint32_t neighbour_probes = 8;  // slots searched from the key's hash on
 
-constexpr std::uint64_t pack_mac(const MacAddress& mac) noexcept {
-    std::uint64_t word = 0;
-    for (const std::uint8_t byte : mac.bytes) word = word << 8 | byte;
-    return word;
-}
-constexpr MacAddress unpack_mac(std::uint64_t word) noexcept {
-    MacAddress mac;
-    for (std::size_t i = 6; i-- > 0; word >>= 8) mac.bytes[i] = static_cast<std::uint8_t>(word);
-    return mac;
-}
+// First byte highest, in the low 48 bits.
+constexpr std::uint64_t pack_mac(const MacAddress& mac) noexcept { return byte_swap(mac.word()) >> 16; }
+constexpr std::uint64_t mac_word(std::uint64_t packed) noexcept { return byte_swap(packed << 16); }
+constexpr MacAddress unpack_mac(std::uint64_t packed) noexcept { return MacAddress::of_word(mac_word(packed)); }
 
 // Where everything in a state region of a given shape lies.
 struct StateLayout {

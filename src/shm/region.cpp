@@ -103,12 +103,21 @@ Result<Region> Region::open(const std::string& path, Access access, std::uint64_
     return region;
 }
 
-Region Region::anonymous(std::uint64_t bytes) {
+Region Region::anonymous(std::uint64_t bytes, Pages pages) {
+    constexpr std::uint64_t huge_page = std::uint64_t{2} << 20;
+    constexpr int protection = PROT_READ | PROT_WRITE;
+    constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    const bool huge = pages == Pages::huge;
     Region region;
-    region.reserved_ = round_up(bytes, region.page_);
-    void* memory =
-        mmap(nullptr, region.reserved_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) return {};
+    region.reserved_ = round_up(bytes, huge ? huge_page : region.page_);
+    void* memory = huge ? mmap(nullptr, region.reserved_, protection, flags | MAP_HUGETLB, -1, 0) : MAP_FAILED;
+    if (memory != MAP_FAILED) {
+        region.page_ = huge_page;
+    } else {
+        memory = mmap(nullptr, region.reserved_, protection, flags | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) return {};
+        if (huge) madvise(memory, region.reserved_, MADV_HUGEPAGE);  // a kernel that has none ignores it
+    }
     region.data_ = static_cast<std::byte*>(memory);
     region.allocated_ = region.reserved_;
     return region;

@@ -13,6 +13,8 @@ namespace shunt::shm {
 class Region {
   public:
     enum class Access : std::uint8_t { read_only, read_write };
+    // huge: reserved ones if there are enough for all of it, else those the kernel puts together (transparent ones).
+    enum class Pages : std::uint8_t { small, huge };
 
     Region() = default;
     Region(Region&& other) noexcept;
@@ -25,7 +27,7 @@ class Region {
     // Maps an existing file; `reserve_bytes` 0 maps just what is there.
     static Result<Region> open(const std::string& path, Access access, std::uint64_t reserve_bytes = 0);
     // Zeroed memory of this process.
-    static Region anonymous(std::uint64_t bytes);
+    static Region anonymous(std::uint64_t bytes, Pages pages = Pages::small);
 
     std::byte* data() noexcept { return data_; }
     const std::byte* data() const noexcept { return data_; }
@@ -44,6 +46,8 @@ class Region {
     // Does the path still lead to the file that is mapped? Not after a rename over it, or over a symbolic link to it.
     bool at_its_path() const noexcept;
     const std::string& path() const noexcept { return path_; }
+    // Of the file system, or of anonymous memory on reserved huge pages; 4096 where nothing was reserved.
+    std::uint64_t page_bytes() const noexcept { return page_; }
 
     // Allocates the file up to `bytes`; what was mapped stays where it is.
     Status grow(std::uint64_t bytes);

@@ -3,6 +3,7 @@
 // construction at use (DESIGN section 3).
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -28,13 +29,13 @@ class PagedArray {
           count_(ref.page_table ? ref.count : 0) {}
 
     const Record& operator[](std::uint32_t index) const noexcept {
-        const Record* record = locate(index);
-        if (record != nullptr) [[likely]]
-            return *record;
+        if (index < count_) [[likely]] {
+            const std::uint64_t page = pages_[index / records_per_page];
+            if (page != 0) [[likely]]
+                return *(reinterpret_cast<const Record*>(region_ + page + sizeof(BlockHeader)) +
+                         index % records_per_page);
+        }
         return none();
-    }
-    void prefetch(std::uint32_t index) const noexcept {
-        if (const Record* record = locate(index)) shunt::prefetch(record);
     }
     std::uint32_t count() const noexcept { return count_; }
 
@@ -45,12 +46,6 @@ class PagedArray {
     static const Record& none() noexcept {
         static_assert(sizeof(Record) <= sizeof(detail::zeros));
         return *reinterpret_cast<const Record*>(detail::zeros.data());
-    }
-    const Record* locate(std::uint32_t index) const noexcept {
-        if (index >= count_) return nullptr;
-        const std::uint64_t page = pages_[index / records_per_page];
-        if (page == 0) return nullptr;
-        return reinterpret_cast<const Record*>(region_ + page + sizeof(BlockHeader)) + index % records_per_page;
     }
 
     const std::byte* region_{};
@@ -69,8 +64,13 @@ class EndpointMap {
         return page(hash) + hash % slots_per_page;
     }
     static bool holds(const EndpointSlot& slot, const IpAddress& address, Be16 port, Protocol protocol) noexcept {
-        const bool same = slot.port == port && slot.protocol == protocol && slot.used;
-        return same && slot.address == address;
+        struct Rest {  // of the key, as it stands behind the address
+            Be16 port;
+            Protocol protocol;
+            std::uint8_t used;
+        };
+        const Rest wanted{port, protocol, 1}, there{slot.port, slot.protocol, slot.used};
+        return std::bit_cast<std::uint32_t>(wanted) == std::bit_cast<std::uint32_t>(there) && slot.address == address;
     }
     // 0: not there.
     std::uint32_t find(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {

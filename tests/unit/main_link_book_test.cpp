@@ -21,8 +21,8 @@ class LinkBookTest : public testing::Test {
     }
     std::optional<MacAddress> resolve(NextHopIndex index, const shm::NextHopRecord& record,
                                       const IpAddress& destination) const {
-        MacAddress mac;
-        return links_.resolve(index, record, destination, mac) ? std::optional(mac) : std::nullopt;
+        const MacAddress mac = MacAddress::of_word(links_.resolve(index, record, destination));
+        return mac != MacAddress{} ? std::optional(mac) : std::nullopt;
     }
     static shm::NextHopRecord hop(const IpAddress& address, std::uint8_t port, std::uint16_t version,
                                   std::uint8_t flags = 0) {

@@ -34,6 +34,17 @@ TEST_F(RegionFile, WhatTheWriterStoresAReaderSees) {
     EXPECT_STREQ(reinterpret_cast<const char*>(reader->data()) + 5000, "hello");
 }
 
+TEST(RegionAnonymous, IsZeroedMemoryOnAnyPages) {
+    for (const auto pages : {Region::Pages::small, Region::Pages::huge}) {
+        Region region = Region::anonymous(10'000, pages);
+        EXPECT_GE(region.reserved(), 10'000U);
+        EXPECT_EQ(region.reserved() % region.page_bytes(), 0U);
+        EXPECT_EQ(region.at<std::uint64_t>(9992), 0U);
+        region.at<std::uint64_t>(9992) = 1;
+    }
+    EXPECT_EQ(Region::anonymous(10'000, Region::Pages::huge).reserved(), 2U << 20);
+}
+
 TEST_F(RegionFile, GrowsInPlaceUpToWhatIsReserved) {
     auto region = Region::create(path(), 4096, 1 << 20);
     ASSERT_TRUE(region);

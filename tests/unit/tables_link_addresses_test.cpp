@@ -26,8 +26,8 @@ class LinkAddressesTest : public testing::Test {
 
 std::optional<MacAddress> resolve(const LinkAddresses& links, NextHopIndex index, const shm::NextHopRecord& record,
                                   const IpAddress& destination) {
-    MacAddress mac;
-    return links.resolve(index, record, destination, mac) ? std::optional(mac) : std::nullopt;
+    const MacAddress mac = MacAddress::of_word(links.resolve(index, record, destination));
+    return mac != MacAddress{} ? std::optional(mac) : std::nullopt;
 }
 
 TEST_F(LinkAddressesTest, AListedNextHopIsKnownOnceItIsSet) {
