@@ -91,6 +91,7 @@ struct Decision {
     SourceNumber source{};                         // replies only
     ListenerIndex listener{};
     NextHopIndex next_hop{};
+    Be16 service_port{};   // of a listener that has many: which of them; 0 otherwise
     std::uint16_t room{};  // what the packet may have at most, where it is cut or its sender told
     Verdict verdict{Verdict::keep()};
     Direction direction{};
