@@ -86,6 +86,7 @@ struct Decision {
     const shm::NextHopRecord* next_hop_record{};   // of `next_hop`
     const shm::EndpointSlot* listener_slot{};      // where a listener of the destination would be
     std::uint64_t bucket_hash{};                   // hash_peer() of the client under the region's seed
+    std::uint64_t table_hash{};                    // Tables::hash(), for who has no flow at first sight
     std::uint32_t bucket{};                        // the first of the flow table's two for that
     shm::Handle handle{};                          // 0: not chosen yet
     SourceNumber source{};                         // replies only

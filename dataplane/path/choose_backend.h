@@ -105,19 +105,18 @@ struct ChooseBackend {
 
     Verdict choose(Lane& lane) noexcept {
         const shm::ListenerRecord& listener = *lane.listener_record;
-        const std::uint64_t hash = context.tables.hash(listener, lane.tuple);
-        const shm::Handle by_table = context.tables.choose(listener, hash);
+        const shm::Handle by_table = context.tables.choose(listener, lane.table_hash);
         if (!by_table) return Verdict::drop(shm::DropReason::no_backend);
-        const shm::Handle chosen = listener.choice == Choice::by_table ? shm::Handle{} : choose_otherwise(lane, hash);
+        const shm::Handle chosen = listener.choice == Choice::by_table ? shm::Handle{} : choose_otherwise(lane);
         give(lane, chosen ? chosen : by_table);
         if (!remember(lane) && chosen) give(lane, by_table);
         return Verdict::keep();
     }
     // Handle 0: no flow opens here.
-    [[gnu::noinline]] shm::Handle choose_otherwise(const Lane& lane, std::uint64_t hash) noexcept {
+    [[gnu::noinline]] shm::Handle choose_otherwise(const Lane& lane) noexcept {
         const bool opens = lane.may_remember && (lane.is_opening() || !lane.is_tcp());
         if (!opens) return {};
-        return Schedulers::choose(Opening::of(context.tables, lane.listener, hash), memory);
+        return Schedulers::choose(Opening::of(context.tables, lane.listener, lane.table_hash), memory);
     }
     void give(Lane& lane, shm::Handle handle) noexcept {
         context.give(lane, lane.listener, *lane.listener_record, handle, context.tables.backend(handle));

@@ -111,19 +111,20 @@ struct FlowContext {
 };
 
 // Looks into the first bucket, where nearly all flows are. What is not there is for the next step to decide, which
-// finds the second one at hand.
+// finds the second one at hand, and the slot of the service's table.
 struct LookUpFlow {
     FlowContext& context;
 
     void prefetch(Lane& lane) noexcept {
         lane.bucket = context.own.first_bucket(lane.bucket_hash);
         context.own.prefetch(lane.bucket);
+        shunt::prefetch(lane.listener_record);
     }
 
     Verdict apply(Lane& lane) noexcept {
         const bool known = lane.direction == Direction::to_backend ? continues<Direction::to_backend>(lane)
                                                                    : continues<Direction::to_client>(lane);
-        if (!known && !lane.handle) context.own.prefetch(context.own.second_bucket(lane.bucket_hash));
+        if (!known && !lane.handle) prepare(lane);
         return Verdict::keep();
     }
 
@@ -136,6 +137,7 @@ struct LookUpFlow {
         constexpr auto of = reply ? FlowTable::Of::any_listener : FlowTable::Of::this_listener;
         if (!lane.plain || !lane.is_in_midstream()) [[unlikely]]
             return false;
+        if (!reply && !(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return false;
         const shm::Tables& tables = context.tables;
         const IpAddress& peer = reply ? lane.tuple.destination : lane.tuple.source;
         const Be16 port = reply ? lane.tuple.destination_port : lane.tuple.source_port;
@@ -151,6 +153,15 @@ struct LookUpFlow {
         const bool is_new = !reply && entry.state == FlowState::embryonic;
         glance.renew(is_new ? FlowState::established : entry.state, context.policy.now);
         return true;
+    }
+
+    void prepare(Lane& lane) noexcept {
+        if (lane.direction == Direction::to_backend) {
+            lane.table_hash = context.tables.hash(*lane.listener_record, lane.tuple);
+            context.tables.prefetch_choice(*lane.listener_record, lane.table_hash);
+            if (!(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return;
+        }
+        context.own.prefetch(context.own.second_bucket(lane.bucket_hash));
     }
 };
 

@@ -190,6 +190,12 @@ class Tables {
     std::uint64_t hash(const ListenerRecord& listener, const FiveTuple& tuple) const noexcept {
         return hash_tuple(site_seed_, seen_by(listener.affinity, tuple));
     }
+    // Asks for what choose() will read.
+    void prefetch_choice(const ListenerRecord& listener, std::uint64_t hash) const noexcept {
+        if (listener.slots == 0) return;
+        shunt::prefetch(&slots(listener)[scale_hash(hash, listener.table_size)]);
+        shunt::prefetch(handles(listener).data());
+    }
     // The backend the listener's table gives this flow; handle 0 if there is none. `hash` as above.
     Handle choose(const ListenerRecord& listener, std::uint64_t hash) const noexcept;
 
