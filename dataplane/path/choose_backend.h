@@ -11,6 +11,8 @@
 // of connections nobody knows, flows there is no room for, errors, and replies, whose listener is derived by it.
 #pragma once
 
+#include <algorithm>
+
 #include "dataplane/path/look_up_flow.h"
 #include "dataplane/schedulers/list.h"
 
@@ -124,7 +126,7 @@ struct ChooseBackend {
     }
 
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
-    // belongs to the listener whose table gives this backend for this client.
+    // belongs to the listener whose table gives this backend for this client, unless another backend has that flow.
     Verdict derive(Lane& lane) noexcept {
         const shm::SourceRecord& source = context.tables.sources[lane.source.value];
         bool direct_access = false;
@@ -135,13 +137,29 @@ struct ChooseBackend {
             const FiveTuple forward{lane.peer(), listener.address, lane.peer_port(), listener.port, listener.protocol};
             const shm::Handle handle = context.tables.choose(listener, context.tables.hash(listener, forward));
             const shm::BackendRecord& backend = context.tables.backend(handle);
-            if (!handle || backend.source != lane.source) continue;
+            if (!handle || backend.source != lane.source || is_taken(lane, index, listener)) continue;
             context.give(lane, index, listener, handle, backend);
             context.counters.flows_derived.add(1);
             if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane));
             return Verdict::keep();
         }
         return direct_access ? Verdict::punt() : Verdict::drop(shm::DropReason::return_unknown);
+    }
+    // Does anybody know this client's flow to the listener? Then it is not the backend's that speaks now, late or out
+    // of turn: its own flows were looked for before. It must not get this one by saying something.
+    bool is_taken(const Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener) const noexcept {
+        if (!(listener.flags & shm::ListenerRecord::flows_on)) return false;
+        const auto is_known_to = [&](const FlowTable& table) {
+            return table
+                .find(lane.bucket_hash, lane.peer(), lane.peer_port(),
+                      [&](const FlowEntry& entry) {
+                          return entry.listener == index && context.policy.backend_of(entry, listener) != nullptr;
+                      })
+                .has_value();
+        };
+        if (is_known_to(context.own)) return true;
+        const bool is_killed = context.killed.contains(lane.peer(), lane.peer_port(), index);
+        return !is_killed && std::ranges::any_of(context.others, is_known_to);
     }
 };
 
