@@ -161,9 +161,9 @@ std::string_view text_of(shm::BackendStatus status) {
     return "?";
 }
 
-std::string target_of(const shm::Tables& tables, shm::Handle handle) {
-    const shm::BackendRecord& backend = tables.backend(handle);
-    return address_and_port(backend.address, backend.port.host());
+// Where a packet to this port of the VIP goes.
+std::string target_of(const shm::BackendRecord& backend, Be16 asked) {
+    return address_and_port(backend.address, (backend.port == shm::any_port ? asked : backend.port).host());
 }
 
 Scheduler scheduler_of(const shm::Tables& tables, const shm::ListenerRecord& listener) {
@@ -192,7 +192,7 @@ std::string reason_of(const Answer& answer, const shm::Tables& tables) {
     if (answer.table_backend) {
         return "no flow is known: the backend of one that opens depends on what is live then; a packet that opens none "
                "goes by the table, to " +
-               target_of(tables, answer.table_backend);
+               target_of(tables.backend(answer.table_backend), answer.lane.tuple.destination_port);
     }
     const std::string status(text_of(tables.backend(answer.lane.handle).status));
     return (answer.worker ? "a flow known to worker " + std::to_string(*answer.worker) : std::string("by the table")) +
@@ -226,12 +226,14 @@ json describe(const Answer& answer, const shm::Tables& tables, const Question& q
     const bool by_table = listener.choice == Choice::by_table;
     if (listener.slots && by_table) document["slot"] = scale_hash(hash, listener.table_size);
     if (answer.verdict.keeps() && answer.lane.handle) {
-        document["backend"] = key_of(tables.backend(answer.lane.handle));
-        document["target"] = target_of(tables, answer.lane.handle);
+        const shm::BackendRecord& backend = tables.backend(answer.lane.handle);
+        document["backend"] = key_of(backend);
+        document["target"] = target_of(backend, question.tuple.destination_port);
         document["source"] = answer.worker ? "flow" : "table";
         if (answer.worker) document["worker"] = *answer.worker;
     }
-    if (answer.table_backend) document["table_target"] = target_of(tables, answer.table_backend);
+    if (answer.table_backend)
+        document["table_target"] = target_of(tables.backend(answer.table_backend), question.tuple.destination_port);
     if (!question.if_down.empty() && by_table) {
         const auto next = without(tables, listener, hash, question.if_down);
         document["if_down"] = next ? json(*next) : json();

@@ -117,7 +117,7 @@ std::vector<Verb> service_verbs() {
         for (const auto& traits : list) names += (names.empty() ? "" : ", ") + std::string(traits.name);
         return names;
     };
-    const Parameter name{"SERVICE", Parameter::Kind::required, "name of the service"};
+    const Parameter name{"SERVICE", Parameter::Kind::required, "name of the service, or one of its VIPs"};
     const std::vector<Parameter> settings{
         {"--mode", Parameter::Kind::option, "how packets reach the backends: " + names_in(forwarding_modes)},
         {"--scheduler", Parameter::Kind::option, "who gets a new flow: " + names_in(schedulers)},
@@ -132,9 +132,9 @@ std::vector<Verb> service_verbs() {
         {"service list", "services and how they are", {}, list_services},
         {"service show", "one service, its settings and backends", {name}, show_service},
         {"service add", "create a service",
-         with_settings(
-             {{"NAME", Parameter::Kind::required, "a name of your choice"},
-              {"VIP:PORT/PROTO", Parameter::Kind::many, "such as 198.18.0.10:443/tcp or [2001:db8::10]:443/tcp"}}),
+         with_settings({{"NAME", Parameter::Kind::required, "a name of your choice"},
+                        {"VIP:PORT/PROTO", Parameter::Kind::many,
+                         "such as 198.18.0.10:443/tcp, [2001:db8::10]:8000-8999/udp or 198.18.0.10:*/tcp"}}),
          add_service},
         {"service set", "change settings of a service", with_settings({name}), set_service},
         {"service delete", "remove a service and its backends", {name}, delete_service},

@@ -28,7 +28,7 @@ std::vector<WeightedKey> members(const config::Service& service, Family vip) {
 
 bool has_vip_of(const config::Service& service, Family family) {
     return std::any_of(service.vips.begin(), service.vips.end(),
-                       [&](const Endpoint& vip) { return vip.address.family() == family; });
+                       [&](const Vip& vip) { return vip.address.family() == family; });
 }
 
 json document_of(const config::Service& service, Family family) {

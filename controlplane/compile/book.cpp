@@ -25,8 +25,8 @@ void read_services(Book& book, const shm::Tables& tables) {
 void read_listeners(Book& book, const shm::Tables& tables) {
     for (std::uint32_t i = 1; i < tables.listeners.count(); ++i) {
         const shm::ListenerRecord& l = tables.listeners[i];
-        std::optional<ServiceEndpoint> key;
-        if (l.in_use) key = {l.service, {l.address, l.port, l.protocol}};
+        std::optional<ServiceVip> key;
+        if (l.in_use) key = {l.service, {l.address, l.ports(), l.protocol}};
         restore(book.listeners, i, key, 0, l.retired_at);
     }
 }

@@ -10,17 +10,25 @@
 
 #include "controlplane/compile/id_pool.h"
 #include "src/net/address.h"
+#include "src/net/vip.h"
 #include "src/shm/layout.h"
 #include "src/shm/limits.h"
 #include "src/shm/tables.h"
 
 namespace shunt::controlplane {
 
-// A listener (VIP, port, protocol) or a backend handle (address, port on the wire, protocol) of a service.
+// A backend handle of a service: address, port on the wire (0: every packet's own), protocol.
 struct ServiceEndpoint {
     ServiceIndex service{};
     Endpoint endpoint{};
     bool operator==(const ServiceEndpoint&) const = default;
+};
+
+// A listener of a service. With other ports it is another listener: its flows would not know which they mean.
+struct ServiceVip {
+    ServiceIndex service{};
+    Vip vip{};
+    bool operator==(const ServiceVip&) const = default;
 };
 
 // A next hop: a neighbour's address, or unspecified for "on-link, whoever the packet is for".
@@ -38,6 +46,10 @@ struct KeyHash {
     std::size_t operator()(const ServiceEndpoint& e) const noexcept {
         return (*this)(e.endpoint) ^ e.service.value * 0x9e3779b97f4a7c15ULL;
     }
+    std::size_t operator()(const ServiceVip& v) const noexcept {
+        return (*this)(ServiceEndpoint{v.service, {v.vip.address, v.vip.ports.first, v.vip.protocol}}) ^
+               std::size_t{v.vip.ports.last.raw} << 32;
+    }
     std::size_t operator()(const Hop& hop) const noexcept {
         return shm::endpoint_hash(hop.address, Be16(hop.port.value), Protocol::tcp);
     }
@@ -45,7 +57,7 @@ struct KeyHash {
 
 struct Book {
     IdPool<std::string, KeyHash> services{shm::max_services, {}};
-    IdPool<ServiceEndpoint, KeyHash> listeners{shm::max_listeners, longest_memory};
+    IdPool<ServiceVip, KeyHash> listeners{shm::max_listeners, longest_memory};
     IdPool<ServiceEndpoint, KeyHash> handles{shm::max_handles, longest_memory, shm::Handle::incarnation_mask + 1};
     IdPool<Endpoint, KeyHash> sources{shm::max_sources, longest_memory};
     IdPool<Hop, KeyHash> hops{shm::max_next_hops, {}};

@@ -1,6 +1,7 @@
 #include "controlplane/compile/endpoint_table.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "src/base/assert.h"
 
@@ -94,8 +95,12 @@ void EndpointTable::settle_size(bool overfull) {
 
 bool EndpointTable::fits(std::uint32_t bits) const {
     SHUNT_ASSERT(bits <= max_bits);
-    if (bits == bits_) {
-        return std::all_of(used_.begin(), used_.end(), [](auto n) { return n <= shm::max_used_slots_per_page; });
+    if (bits <= bits_) {  // a page of fewer is some of these, side by side
+        const auto together = std::ptrdiff_t{1} << (bits_ - bits);
+        for (auto page = used_.begin(); page != used_.end(); page += together) {
+            if (std::accumulate(page, page + together, 0U) > shm::max_used_slots_per_page) return false;
+        }
+        return true;
     }
     std::vector<std::uint32_t> used(std::size_t{1} << bits);
     for (const Page& page : pages_) {

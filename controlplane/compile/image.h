@@ -33,6 +33,7 @@ struct Image {
     std::vector<shm::NextHopRecord> next_hops =
         std::vector<shm::NextHopRecord>(1);  // never empty: routes to nowhere name 0
     EndpointTable listener_map{};
+    EndpointTable range_map{};
     EndpointTable source_map{};
     EndpointTable local_map{};
     EndpointTable tunnel_map{};

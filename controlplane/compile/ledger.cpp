@@ -12,12 +12,22 @@ T& at(std::vector<T>& records, std::uint32_t index) {
     return records[index];
 }
 
+// Of handles or listeners, sorted: for "is it still there?".
 template <class T>
-bool contains(const std::vector<T>& all, const T& one) {
-    return std::find(all.begin(), all.end(), one) != all.end();
+std::vector<std::uint32_t> numbers_of(const std::vector<T>& all) {
+    std::vector<std::uint32_t> numbers;
+    for (const T& one : all) numbers.push_back(one.value);
+    std::sort(numbers.begin(), numbers.end());
+    return numbers;
+}
+
+bool contains(const std::vector<std::uint32_t>& sorted, std::uint32_t one) {
+    return std::binary_search(sorted.begin(), sorted.end(), one);
 }
 
 Endpoint endpoint_of(const auto& record) { return {record.address, record.port, record.protocol}; }
+
+Vip vip_of(const shm::ListenerRecord& listener) { return {listener.address, listener.ports(), listener.protocol}; }
 
 }  // namespace
 
@@ -30,7 +40,7 @@ Ledger::Ledger(const shm::Tables& published) : book_(Book::read(published)) {
     for (std::uint32_t i = 1; i < published.listeners.count(); ++i) {
         shm::ListenerRecord& listener = at(image_.listeners, i).record = published.listeners[i];
         listener.slots = listener.handles = listener.numbers = 0;
-        if (listener.in_use) image_.listener_map.add_counted(endpoint_of(listener), i);
+        if (listener.in_use) admit_listener(ListenerIndex(static_cast<std::uint16_t>(i)));
     }
     for (std::uint32_t i = 1; i < published.backends.count(); ++i) {
         const shm::BackendRecord& backend = at(image_.backends, i) = published.backends[i];
@@ -64,6 +74,7 @@ std::vector<ServiceNumbers> Ledger::services() const {
 
 void Ledger::take_out(const ServiceNumbers& before, const ServiceNumbers& after, Instant now) {
     relate(before, false);
+    const auto handles_left = numbers_of(after.handles), listeners_left = numbers_of(after.listeners);
     for (const shm::Handle handle : before.handles) {
         const shm::BackendRecord& backend = image_.backends[handle.index()];
         if (is_tunnel_end(backend)) image_.tunnel_map.count_down(backend.address);
@@ -72,10 +83,10 @@ void Ledger::take_out(const ServiceNumbers& before, const ServiceNumbers& after,
             --hop_uses_[hop.value];
             touched_hops_.insert(hop);
         }
-        if (!contains(after.handles, handle)) retire_handle(handle, now);
+        if (!contains(handles_left, handle.value)) retire_handle(handle, now);
     }
     for (const ListenerIndex listener : before.listeners) {
-        if (!contains(after.listeners, listener)) retire_listener(listener, now);
+        if (!contains(listeners_left, listener.value)) retire_listener(listener, now);
     }
     if (!after.index) {
         book_.services.give_back(before.name, now);
@@ -90,7 +101,7 @@ void Ledger::put_in(const ServiceImage& service) {
     for (std::size_t i = 0; i < numbers.listeners.size(); ++i) {
         const std::uint32_t index = numbers.listeners[i].value;
         at(image_.listeners, index) = service.listeners[i];
-        image_.listener_map.add_counted(endpoint_of(service.listeners[i].record), index);
+        admit_listener(numbers.listeners[i]);
     }
     for (std::size_t i = 0; i < numbers.handles.size(); ++i) {
         const std::uint32_t index = numbers.handles[i].index();
@@ -118,16 +129,68 @@ void Ledger::set_routes(const NextHops& hops) {
 }
 
 void Ledger::finish(const NextHops& hops, Instant now) {
+    for (const Endpoint& all_ports : std::exchange(touched_ranges_, {})) write_ranges(all_ports);
     for (const SourceNumber source : std::exchange(touched_sources_, {})) write_source(source, now);
     for (const NextHopIndex hop : std::exchange(touched_hops_, {})) write_hop(hop, hops, now);
 }
 
+void Ledger::admit_listener(ListenerIndex index) {
+    const shm::ListenerRecord& listener = image_.listeners[index.value].record;
+    if (!listener.has_many_ports()) return image_.listener_map.add_counted(endpoint_of(listener), index.value);
+    if (ranges_of(vip_of(listener)).insert_or_assign(listener.ports(), index).second) {
+        image_.listener_map.count_up(listener.address);
+    }
+}
+
 void Ledger::retire_listener(ListenerIndex index, Instant now) {
-    const ServiceEndpoint key = book_.listeners.key_of(index.value);
+    const ServiceVip key = book_.listeners.key_of(index.value);
     book_.listeners.give_back(key, now);
-    image_.listener_map.remove_counted(key.endpoint);
+    if (key.vip.ports.is_one()) {
+        image_.listener_map.remove_counted({key.vip.address, key.vip.ports.first, key.vip.protocol});
+    } else if (ranges_of(key.vip).erase(key.vip.ports) != 0) {
+        image_.listener_map.count_down(key.vip.address);
+    }
     image_.listeners[index.value] = {};
     image_.listeners[index.value].record.retired_at = book_.listeners[index.value].retired_at.nanoseconds;
+}
+
+// To be written again: whoever asks changes them.
+Ledger::Ranges& Ledger::ranges_of(const Vip& vip) {
+    const Endpoint all_ports{vip.address, shm::any_port, vip.protocol};
+    touched_ranges_.insert(all_ports);
+    return ranges_[all_ports];
+}
+
+// Ranges do not overlap, so a balanced tree of them finds the only one that has a port; the whole address, if it is a
+// listener, stands above it.
+void Ledger::write_ranges(const Endpoint& all_ports) {
+    const Ranges& ranges = ranges_.at(all_ports);
+    std::vector<ListenerIndex> in_order;
+    ListenerIndex whole;
+    for (const auto& [ports, index] : ranges) {
+        if (ports.is_all()) {
+            whole = index;
+        } else {
+            in_order.push_back(index);
+        }
+    }
+    ListenerIndex top = write_tree(in_order);
+    if (whole) {
+        image_.listeners[whole.value].record.ranges = {.below = {}, .above = {}, .within = top};
+        top = whole;
+    }
+    image_.range_map.set(all_ports, top.value);
+    if (ranges.empty()) ranges_.erase(all_ports);
+}
+
+// A function of the ranges alone. Returns its top; 0 if there are none.
+ListenerIndex Ledger::write_tree(Span ranges) {
+    if (ranges.empty()) return {};
+    const std::size_t middle = ranges.size() / 2;
+    const ListenerIndex top = ranges[middle];
+    image_.listeners[top.value].record.ranges = {
+        .below = write_tree(ranges.first(middle)), .above = write_tree(ranges.subspan(middle + 1)), .within = {}};
+    return top;
 }
 
 void Ledger::retire_handle(shm::Handle handle, Instant now) {

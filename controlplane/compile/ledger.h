@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "controlplane/compile/book.h"
@@ -33,7 +35,15 @@ class Ledger {
     void finish(const NextHops& hops, Instant now);
 
   private:
+    // An address's listeners of several ports, in the order of their ports: the whole address first.
+    using Ranges = std::map<PortRange, ListenerIndex>;
+    using Span = std::span<const ListenerIndex>;
+
+    void admit_listener(ListenerIndex index);
     void retire_listener(ListenerIndex index, Instant now);
+    Ranges& ranges_of(const Vip& vip);
+    void write_ranges(const Endpoint& all_ports);
+    ListenerIndex write_tree(Span ranges);
     void retire_handle(shm::Handle handle, Instant now);
     bool is_tunnel_end(const shm::BackendRecord& backend) const;
     void relate(const ServiceNumbers& service, bool related);
@@ -44,6 +54,8 @@ class Ledger {
     Image image_{};
     std::vector<std::set<ListenerIndex>> source_listeners_{};  // by source number
     std::vector<std::uint32_t> hop_uses_{};                    // by next hop: handles that need it
+    std::map<Endpoint, Ranges> ranges_{};                      // by address, any_port and protocol
+    std::set<Endpoint> touched_ranges_{};
     std::set<SourceNumber> touched_sources_{};
     std::set<NextHopIndex> touched_hops_{};
 };

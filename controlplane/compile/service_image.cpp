@@ -25,8 +25,8 @@ shm::FlowTimeouts flow_timeouts(const config::Timeouts& own, const config::Timeo
 }
 
 // A backend's endpoint on the wire, as a VIP reaches it.
-Endpoint wire_endpoint(const config::Backend& backend, const Endpoint& vip) {
-    return {backend.address, backend.port == 0 ? vip.port : Be16(backend.port), vip.protocol};
+Endpoint wire_endpoint(const config::Backend& backend, const Vip& vip) {
+    return {backend.address, backend.port == 0 ? port_to_follow(vip.ports) : Be16(backend.port), vip.protocol};
 }
 
 shm::ModeSettings mode_settings(const config::Service& service) {
@@ -52,13 +52,13 @@ class Maker {
     Result<ServiceImage> make() {
         if (auto named = take_service(); !named) return named.error();
         admissions_ = admit(service_, in_.verdicts, past());
-        for (const Endpoint& vip : service_.vips) {
+        for (const Vip& vip : service_.vips) {
             if (auto added = add_handles(vip); !added) return added.error();
         }
         for (std::size_t f = 0; f < families.size(); ++f) {
             if (auto made = add_table(f); !made) return made.error();
         }
-        for (const Endpoint& vip : service_.vips) {
+        for (const Vip& vip : service_.vips) {
             if (auto added = add_listener(vip); !added) return added.error();
         }
         return std::move(image_);
@@ -87,7 +87,7 @@ class Maker {
     std::vector<Past> past() const {
         std::vector<Past> past(service_.backends.size(), Past::unknown);
         for (std::size_t b = 0; known_ && b < past.size(); ++b) {
-            for (const Endpoint& vip : service_.vips) {
+            for (const Vip& vip : service_.vips) {
                 if (!in_reach(b, vip)) continue;
                 const std::uint32_t handle = book_.handles.find(handle_key(b, vip));
                 if (handle != 0) past[b] = book_.is_awaited(handle) ? Past::awaited : Past::in;
@@ -98,7 +98,7 @@ class Maker {
 
     // Where both families have the same backends they share one table.
     Status add_table(std::size_t f) {
-        const auto is_of_it = [&](const Endpoint& vip) { return vip.address.family() == families[f]; };
+        const auto is_of_it = [&](const Vip& vip) { return vip.address.family() == families[f]; };
         if (std::none_of(service_.vips.begin(), service_.vips.end(), is_of_it)) return Done{};
         const FamilyTable& other = image_.tables[0];
         const bool shares = traits_of(service_.mode).encapsulates && other.slots;
@@ -110,14 +110,14 @@ class Maker {
         return Done{};
     }
 
-    bool in_reach(std::size_t b, const Endpoint& vip) const {
+    bool in_reach(std::size_t b, const Vip& vip) const {
         return can_serve(service_.mode, vip.address.family(), service_.backends[b].address.family());
     }
-    ServiceEndpoint handle_key(std::size_t b, const Endpoint& vip) const {
+    ServiceEndpoint handle_key(std::size_t b, const Vip& vip) const {
         return {image_.numbers.index, wire_endpoint(service_.backends[b], vip)};
     }
 
-    Status add_handles(const Endpoint& vip) {
+    Status add_handles(const Vip& vip) {
         for (std::size_t b = 0; b < service_.backends.size(); ++b) {
             if (!in_reach(b, vip)) continue;
             const ServiceEndpoint key = handle_key(b, vip);
@@ -162,7 +162,7 @@ class Maker {
         return Done{};
     }
 
-    Status add_listener(const Endpoint& vip) {
+    Status add_listener(const Vip& vip) {
         const std::uint32_t index = book_.listeners.take({image_.numbers.index, vip}, now_);
         if (index == 0) return no_room("listener", shm::max_listeners);
         image_.numbers.listeners.push_back(ListenerIndex(static_cast<std::uint16_t>(index)));
@@ -171,12 +171,14 @@ class Maker {
         ListenerImage listener;
         shm::ListenerRecord& record = listener.record;
         record.address = vip.address;
-        record.port = vip.port;
+        record.port = vip.ports.first;
+        record.last_port = vip.ports.last;
         record.protocol = vip.protocol;
         record.mode = service_.mode;
         record.service = image_.numbers.index;
         if (service_.flows) record.flags |= shm::ListenerRecord::flows_on;
         if (service_.direct_access) record.flags |= shm::ListenerRecord::direct_access;
+        if (!vip.ports.is_one()) record.flags |= shm::ListenerRecord::many_ports;
         record.in_use = 1;
         record.table_size = table.table_size;
         record.backends = static_cast<std::uint16_t>(table.backends.size());
@@ -195,7 +197,7 @@ class Maker {
         return Done{};
     }
 
-    SharedVector<shm::Handle> handles_of(const FamilyTable& table, const Endpoint& vip) const {
+    SharedVector<shm::Handle> handles_of(const FamilyTable& table, const Vip& vip) const {
         std::vector<shm::Handle> handles;
         for (const std::uint32_t b : table.backends) {
             handles.push_back(book_.handle(book_.handles.find(handle_key(b, vip))));
@@ -221,7 +223,7 @@ Result<ServiceImage> make_service_image(const ServiceInputs& inputs, const NextH
 }
 
 bool leads_to(const shm::ListenerRecord& listener, const shm::BackendRecord& backend) noexcept {
-    const bool same_port = backend.configured_port != 0 || backend.port == listener.port;
+    const bool same_port = backend.configured_port != 0 || backend.port == port_to_follow(listener.ports());
     return listener.service == backend.service && listener.protocol == backend.protocol && same_port &&
            can_serve(listener.mode, listener.address.family(), backend.address.family());
 }

@@ -28,12 +28,20 @@ GuardRules normalised(GuardRules rules) {
     return rules;
 }
 
-Elements elements_of(const std::vector<Endpoint>& endpoints, Family family) {
+// Sets of single ports are hash tables, and so are those of whole addresses; only ranges need a search.
+enum class Kind : std::uint8_t { port, range, whole };
+
+Kind kind_of(const PortRange& ports) {
+    if (ports.is_all()) return Kind::whole;
+    return ports.is_one() ? Kind::port : Kind::range;
+}
+
+Elements elements_of(const std::vector<Vip>& all, Family family, Kind kind) {
     Elements elements;
-    for (const Endpoint& e : endpoints) {
-        if (e.address.family() != family) continue;
-        elements.push_back(e.address.text() + " . " + std::string(to_string(e.protocol)) + " . " +
-                           std::to_string(e.port.host()));
+    for (const Vip& v : all) {
+        if (v.address.family() != family || kind_of(v.ports) != kind) continue;
+        elements.push_back(v.address.text() + " . " + std::string(to_string(v.protocol)) +
+                           (kind == Kind::whole ? "" : " . " + v.ports.text()));
     }
     return elements;
 }
@@ -50,12 +58,25 @@ struct Set {
     std::string_view type;
     Elements elements;
 };
-std::array<Set, 5> sets_of(const GuardRules& rules) {
-    return {{{"listeners4", "ipv4_addr . inet_proto . inet_service", elements_of(rules.listeners, Family::ipv4)},
-             {"listeners6", "ipv6_addr . inet_proto . inet_service", elements_of(rules.listeners, Family::ipv6)},
-             {"backends4", "ipv4_addr . inet_proto . inet_service", elements_of(rules.nat_backends, Family::ipv4)},
-             {"backends6", "ipv6_addr . inet_proto . inet_service", elements_of(rules.nat_backends, Family::ipv6)},
-             {"ports", "ifname", elements_of(rules.interfaces)}}};
+std::array<Set, 11> sets_of(const GuardRules& rules) {
+    constexpr std::string_view port4 = "ipv4_addr . inet_proto . inet_service;";
+    constexpr std::string_view port6 = "ipv6_addr . inet_proto . inet_service;";
+    constexpr std::string_view range4 = "ipv4_addr . inet_proto . inet_service; flags interval;";
+    constexpr std::string_view range6 = "ipv6_addr . inet_proto . inet_service; flags interval;";
+    constexpr std::string_view whole4 = "ipv4_addr . inet_proto;";
+    constexpr std::string_view whole6 = "ipv6_addr . inet_proto;";
+    const std::vector<Vip>&vips = rules.listeners, &backends = rules.nat_backends;
+    return {{{"listeners4", port4, elements_of(vips, Family::ipv4, Kind::port)},
+             {"listeners6", port6, elements_of(vips, Family::ipv6, Kind::port)},
+             {"ranges4", range4, elements_of(vips, Family::ipv4, Kind::range)},
+             {"ranges6", range6, elements_of(vips, Family::ipv6, Kind::range)},
+             {"whole4", whole4, elements_of(vips, Family::ipv4, Kind::whole)},
+             {"whole6", whole6, elements_of(vips, Family::ipv6, Kind::whole)},
+             {"backends4", port4, elements_of(backends, Family::ipv4, Kind::port)},
+             {"backends6", port6, elements_of(backends, Family::ipv6, Kind::port)},
+             {"whole_backends4", whole4, elements_of(backends, Family::ipv4, Kind::whole)},
+             {"whole_backends6", whole6, elements_of(backends, Family::ipv6, Kind::whole)},
+             {"ports", "ifname;", elements_of(rules.interfaces)}}};
 }
 
 // Before the usual firewall (priority 0), so that its counters do not show what is none of its business.
@@ -64,11 +85,17 @@ constexpr std::string_view chains = R"(
         type filter hook input priority -10; policy accept;
         ip daddr . meta l4proto . th dport @listeners4 counter drop
         ip6 daddr . meta l4proto . th dport @listeners6 counter drop
+        ip daddr . meta l4proto . th dport @ranges4 counter drop
+        ip6 daddr . meta l4proto . th dport @ranges6 counter drop
+        ip daddr . meta l4proto @whole4 counter drop
+        ip6 daddr . meta l4proto @whole6 counter drop
     }
     chain forward {
         type filter hook forward priority -10; policy accept;
         iifname @ports ip saddr . meta l4proto . th sport @backends4 counter drop
         iifname @ports ip6 saddr . meta l4proto . th sport @backends6 counter drop
+        iifname @ports ip saddr . meta l4proto @whole_backends4 counter drop
+        iifname @ports ip6 saddr . meta l4proto @whole_backends6 counter drop
     }
 }
 )";
@@ -121,7 +148,7 @@ std::string guard_replace_script(std::string_view instance, GuardRules rules) {
     std::string text = "add table inet " + table + "\ndelete table inet " + table + "\ntable inet " + table + " {\n";
     const auto sets = sets_of(normalised(std::move(rules)));
     for (const Set& set : sets) {
-        text += "    set " + std::string(set.name) + " { type " + std::string(set.type) + "; }\n";
+        text += "    set " + std::string(set.name) + " { type " + std::string(set.type) + " }\n";
     }
     text += chains.substr(1);
     for (const Set& set : sets) text += element_statements("add", table, set, set.elements);

@@ -1,7 +1,7 @@
 // The guard: a small nftables table that keeps the kernel from answering for our services, and untranslated replies
 // from leaving, whenever no data plane takes the packets away (DESIGN section 7).
 //
-//  * `input` drops (VIP, protocol, service port): the kernel owns the VIP and would send a RST.
+//  * `input` drops (VIP, protocol, service port or ports): the kernel owns the VIP and would send a RST.
 //  * `forward` drops what comes from (NAT backend, protocol, port) and arrived on a port itself, not on the punt
 //    device: so what the data plane punted is routed.
 // Replies to our own health checks come from the same endpoints, but to an address of this host that is no VIP: they
@@ -16,14 +16,14 @@
 #include <vector>
 
 #include "src/base/result.h"
-#include "src/net/address.h"
+#include "src/net/vip.h"
 
 namespace shunt::controlplane {
 
 // Sets: order and repetition mean nothing to Guard and the scripts.
 struct GuardRules {
-    std::vector<Endpoint> listeners{};
-    std::vector<Endpoint> nat_backends{};   // with the port on the wire
+    std::vector<Vip> listeners{};
+    std::vector<Vip> nat_backends{};        // with the port on the wire, or all where packets keep theirs
     std::vector<std::string> interfaces{};  // of the ports; may not exist yet
     bool operator==(const GuardRules&) const = default;
 };

@@ -118,6 +118,7 @@ shm::Root GenerationWriter::write(const Image& image) {
     root.backends = array(before_.backends, image.backends);
     root.sources = array(before_.sources, image.sources);
     root.listener_map = map(before_.listener_map, image.listener_map);
+    root.range_map = map(before_.range_map, image.range_map);
     root.source_map = map(before_.source_map, image.source_map);
     root.local_map = map(before_.local_map, image.local_map);
     root.tunnel_map = map(before_.tunnel_map, image.tunnel_map);

@@ -65,6 +65,7 @@ std::vector<Extent> reachable(const std::byte* region, BlockOffset root_offset) 
         }
     });
     walk.map(root.listener_map);
+    walk.map(root.range_map);
     walk.map(root.source_map);
     walk.map(root.local_map);
     walk.map(root.tunnel_map);

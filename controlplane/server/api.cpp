@@ -195,8 +195,8 @@ void get_backend(Call& call) {
 void get_table(Call& call) {
     const auto* service = call.service();
     if (service == nullptr) return;
-    const bool has_v4 = std::any_of(service->vips.begin(), service->vips.end(),
-                                    [](const Endpoint& vip) { return vip.address.is_v4(); });
+    const bool has_v4 =
+        std::any_of(service->vips.begin(), service->vips.end(), [](const Vip& vip) { return vip.address.is_v4(); });
     const auto asked = call.request.query.find("family");
     const std::string family = asked != call.request.query.end() ? asked->second : (has_v4 ? "4" : "6");
     if (family != "4" && family != "6") return call.refuse(400, {.message = "family is 4 or 6"});
@@ -618,6 +618,9 @@ void Api::handle(const HttpRequest& request, const HttpReply& reply) {
         }
         Call call{core_, scans_, documents_(), request, reply, std::move(*names)};
         call.options.who = "uid " + std::to_string(request.uid);
+        if (resource.pattern.starts_with("services/*")) {
+            call.names[0] = name_of_service(core_.wanted().desired, call.names[0]);
+        }
         if (resource.access == Access::write && request.uid != 0 && request.uid != own_uid_) {
             const std::string sentence = call.options.who + " may not change anything here";
             events_.add({.unix_ms = call.documents.now.unix_ms,

@@ -29,8 +29,11 @@ GuardRules guard_rules(const config::DesiredState& state) {
             if (!traits_of(service.mode).translates) continue;
             for (const auto& backend : service.backends) {
                 if (!can_serve(service.mode, vip.address.family(), backend.address.family())) continue;
-                const Be16 port = backend.port != 0 ? Be16(backend.port) : vip.port;
-                rules.nat_backends.push_back({backend.address, port, vip.protocol});
+                const bool keeps = backend.port == 0 && !vip.ports.is_one();
+                const PortRange ports = keeps               ? PortRange::all()
+                                        : backend.port != 0 ? PortRange(Be16(backend.port))
+                                                            : vip.ports;
+                rules.nat_backends.push_back({backend.address, ports, vip.protocol});
             }
         }
     }
@@ -125,7 +128,7 @@ std::vector<std::string> Core::starved(const Scene& scene) {
     const auto& services = scene.effective.services;
     for (std::size_t s = 0; s < services.size(); ++s) {
         const auto& backends = services[s].backends;
-        for (const Endpoint& vip : services[s].vips) {
+        for (const Vip& vip : services[s].vips) {
             bool taken = false;
             for (std::size_t b = 0; b < backends.size() && !taken; ++b) {
                 taken = backends[b].state == config::BackendState::ready && backends[b].weight != 0 &&

@@ -5,9 +5,11 @@
 namespace shunt::controlplane {
 namespace {
 
+// They are ordered by id.
 const Override* find(const std::vector<Override>& overrides, const std::string& id) {
-    const auto found = std::find_if(overrides.begin(), overrides.end(), [&](const auto& o) { return o.id() == id; });
-    return found == overrides.end() ? nullptr : &*found;
+    const auto found = std::lower_bound(overrides.begin(), overrides.end(), id,
+                                        [](const Override& o, const std::string& wanted) { return o.id() < wanted; });
+    return found == overrides.end() || found->id() != id ? nullptr : &*found;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "controlplane/state/verdicts.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace shunt::controlplane {
@@ -21,7 +22,10 @@ shm::Verdict to_shm(Verdict verdict) noexcept {
 
 std::optional<CheckSpec> check_of(const config::Service& service, const config::Backend& backend) {
     if (!service.check) return std::nullopt;
-    const std::uint16_t follows = service.vips.empty() ? std::uint16_t{0} : service.vips.front().port.host();
+    // Where only VIPs of many ports are, the check has a port of its own.
+    const auto vip = std::find_if(service.vips.begin(), service.vips.end(),
+                                  [](const Vip& candidate) { return candidate.ports.is_one(); });
+    const std::uint16_t follows = vip == service.vips.end() ? std::uint16_t{0} : vip->ports.first.host();
     return check_spec(backend.address, backend.port != 0 ? backend.port : follows, *service.check);
 }
 

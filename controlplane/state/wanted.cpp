@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_map>
 #include <utility>
 
 #include "src/config/values.h"
@@ -42,15 +43,29 @@ config::Backend* backend_in(config::Service& service, std::string_view key) noex
 bool serves(const config::Service& service, const config::Backend& backend, std::uint16_t port) {
     return backend.port == port ||
            (backend.port == 0 && std::any_of(service.vips.begin(), service.vips.end(),
-                                             [&](const Endpoint& vip) { return vip.port.host() == port; }));
+                                             [&](const Vip& vip) { return vip.ports == Be16(port); }));
 }
+
+// For many look-ups: thousands of overrides of thousands of services.
+class ServicesByName {
+  public:
+    explicit ServicesByName(std::vector<config::Service>& services) {
+        for (config::Service& service : services) by_name_.emplace(service.name, &service);
+    }
+    config::Backend* backend(const Override& override) const {
+        const auto service = by_name_.find(override.service);
+        return service == by_name_.end() ? nullptr : backend_in(*service->second, override.backend);
+    }
+
+  private:
+    std::unordered_map<std::string_view, config::Service*> by_name_{};
+};
 
 // Overrides of backends that are gone go with them.
 void forget_orphans(Wanted& wanted) {
-    std::erase_if(wanted.overrides, [&](const Override& override) {
-        auto* service = service_in(wanted.desired.services, override.service);
-        return service == nullptr || backend_in(*service, override.backend) == nullptr;
-    });
+    if (wanted.overrides.empty()) return;
+    const ServicesByName services(wanted.desired.services);
+    std::erase_if(wanted.overrides, [&](const Override& override) { return services.backend(override) == nullptr; });
 }
 
 class Decision {
@@ -206,6 +221,14 @@ const config::Service* find_service(const config::DesiredState& state, std::stri
     return service_in(state.services, name);
 }
 
+std::string name_of_service(const config::DesiredState& state, std::string_view name) {
+    const auto vip = Vip::parse(name);
+    for (const config::Service& service : state.services) {
+        if (vip && std::find(service.vips.begin(), service.vips.end(), *vip) != service.vips.end()) return service.name;
+    }
+    return std::string(name);
+}
+
 Result<const config::Backend*> find_backend(const config::Service& service, std::string_view name) {
     const config::Backend* found = nullptr;
     std::string several;
@@ -233,9 +256,10 @@ Result<const config::Backend*> find_backend(const config::Service& service, std:
 
 config::DesiredState effective(const Wanted& wanted) {
     config::DesiredState state = wanted.desired;
+    if (wanted.overrides.empty()) return state;
+    const ServicesByName services(state.services);
     for (const auto& override : wanted.overrides) {
-        auto* service = service_in(state.services, override.service);
-        auto* backend = service == nullptr ? nullptr : backend_in(*service, override.backend);
+        auto* backend = services.backend(override);
         if (backend == nullptr) continue;
         if (override.kind == OverrideKind::state) {
             backend->state = override.state;

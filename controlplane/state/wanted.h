@@ -62,6 +62,8 @@ std::string_view to_string(config::BackendState state) noexcept;
 std::optional<config::BackendState> parse_backend_state(std::string_view text) noexcept;
 
 const config::Service* find_service(const config::DesiredState& state, std::string_view name) noexcept;
+// The name of the service that has this VIP, "198.18.0.10:443/tcp"; what is no VIP of any is returned as it is.
+std::string name_of_service(const config::DesiredState& state, std::string_view name);
 // By its key, "ADDR:PORT", where that is the VIP's also by the VIP's port, or by its address alone if only one backend
 // has that. An error says which it could be.
 Result<const config::Backend*> find_backend(const config::Service& service, std::string_view name);

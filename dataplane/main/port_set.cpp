@@ -242,6 +242,12 @@ SteeringView steering_view(const shm::Tables& tables) {
     tables.listener_map.for_each([&](const shm::EndpointSlot& slot) {
         if (is_endpoint(slot)) view.endpoints.listeners.push_back(endpoint(slot));
     });
+    for (std::uint32_t i = 1; i < tables.listeners.count(); ++i) {
+        const shm::ListenerRecord& listener = tables.listeners[i];
+        if (listener.in_use && listener.has_many_ports()) {
+            view.endpoints.ranges.push_back({listener.address, listener.ports(), listener.protocol});
+        }
+    }
     tables.source_map.for_each([&](const shm::EndpointSlot& slot) {
         if (is_endpoint(slot)) view.endpoints.backends.push_back(endpoint(slot));
     });

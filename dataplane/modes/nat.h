@@ -16,13 +16,15 @@ struct Nat {
 
     static void to_backend(Lane& lane, const Target& target) noexcept {
         const shm::BackendRecord& backend = target.backend;
-        if (lane.is_quote()) return translate_error(lane, End::destination, backend.address, backend.port);
-        rewrite(lane, End::destination, backend.address, backend.port);
+        const Be16 port = backend.port == Be16{} ? lane.service_port : backend.port;
+        if (lane.is_quote()) return translate_error(lane, End::destination, backend.address, port);
+        rewrite(lane, End::destination, backend.address, port);
     }
     static void to_client(Lane& lane, const Target& target) noexcept {
         const shm::ListenerRecord& listener = target.listener;
-        if (lane.is_quote()) return translate_error(lane, End::source, listener.address, listener.port);
-        rewrite(lane, End::source, listener.address, listener.port);
+        const Be16 port = listener.has_many_ports() ? lane.service_port : listener.port;
+        if (lane.is_quote()) return translate_error(lane, End::source, listener.address, port);
+        rewrite(lane, End::source, listener.address, port);
     }
 
   private:

@@ -4,7 +4,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
+#include <type_traits>
 
 #include "src/net/address.h"
 #include "src/net/headers.h"
@@ -86,11 +88,13 @@ struct Decision {
     const shm::NextHopRecord* next_hop_record{};   // of `next_hop`
     const shm::EndpointSlot* listener_slot{};      // where a listener of the destination would be
     std::uint64_t bucket_hash{};                   // hash_peer() of the client under the region's seed
+    std::uint64_t table_hash{};                    // Tables::hash(), for who has no flow at first sight
     std::uint32_t bucket{};                        // the first of the flow table's two for that
     shm::Handle handle{};                          // 0: not chosen yet
     SourceNumber source{};                         // replies only
     ListenerIndex listener{};
     NextHopIndex next_hop{};
+    Be16 service_port{};   // of a listener that has many: which of them; 0 otherwise
     std::uint16_t room{};  // what the packet may have at most, where it is cut or its sender told
     Verdict verdict{Verdict::keep()};
     Direction direction{};
@@ -141,21 +145,19 @@ class Batch {
     Lane& add() noexcept {
         Lane& lane = lanes_[count_];
         static_cast<Arrival&>(lane) = {.in_port = in_port_};
-        static_cast<Decision&>(lane) = {};  // what parse reads it writes whole
-        order_[count_] = &lane;
-        ++count_;
-        staying_ = count_;
+        undecide(lane);  // what parse reads it writes whole
+        order_[count_++] = &lane;
         return lane;
     }
-    void clear() noexcept { count_ = staying_ = 0; }
+    void clear() noexcept { count_ = left_ = 0; }
     std::size_t room() const noexcept { return burst_size - count_; }
     std::size_t received() const noexcept { return count_; }
-    std::size_t staying() const noexcept { return staying_; }
-    std::span<Lane* const> lanes_staying() const noexcept { return {order_.data(), staying_}; }
+    std::size_t staying() const noexcept { return count_ - left_; }
+    std::span<Lane* const> lanes_staying() const noexcept { return {order_.data(), staying()}; }
 
     template <class F>
     void for_each_staying(F&& f) noexcept {
-        for (std::size_t i = 0; i < staying_; ++i) f(*order_[i]);
+        for (std::size_t i = 0; i < staying(); ++i) f(*order_[i]);
     }
     template <class F>
     void for_each(F&& f) noexcept {
@@ -163,14 +165,14 @@ class Batch {
     }
     template <class F>
     void for_each_left(F&& f) noexcept {
-        for (std::size_t i = staying_; i < count_; ++i) f(*order_[i]);
+        for (std::size_t i = staying(); i < count_; ++i) f(*order_[i]);
     }
     // Applies `decide` in order; who does not keep leaves, the others close up in the same order.
     template <class F>
     [[gnu::always_inline]] void keep_if(F&& decide) noexcept {
         std::array<Lane*, burst_size> leavers;
         std::size_t left = 0;
-        const std::size_t before = staying_;
+        const std::size_t before = staying();
         for (std::size_t i = 0; i < before; ++i) {
             Lane* const lane = order_[i];
             if (left != 0) [[unlikely]]
@@ -183,15 +185,22 @@ class Batch {
         }
         if (left == 0) [[likely]]
             return;
-        staying_ = before - left;
-        for (std::size_t i = 0; i < left; ++i) order_[staying_ + i] = leavers[i];
+        left_ += left;
+        for (std::size_t i = 0; i < left; ++i) order_[before - left + i] = leavers[i];
     }
 
   private:
+    // As `= {}`, all of whose values are zero, but in a few wide stores.
+    static void undecide(Lane& lane) noexcept {
+        static_assert(std::is_trivially_copyable_v<Decision>);
+        auto& decision = static_cast<Decision&>(lane);
+        std::memset(static_cast<void*>(&decision), 0, sizeof decision);
+    }
+
     std::array<Lane, burst_size> lanes_;
     std::array<Lane*, burst_size> order_{};
     std::size_t count_{};
-    std::size_t staying_{};
+    std::size_t left_{};
     PortIndex in_port_{};
 };
 

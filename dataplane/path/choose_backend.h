@@ -107,58 +107,76 @@ struct ChooseBackend {
 
     Verdict choose(Lane& lane) noexcept {
         const shm::ListenerRecord& listener = *lane.listener_record;
-        const std::uint64_t hash = context.tables.hash(listener, lane.tuple);
-        const shm::Handle by_table = context.tables.choose(listener, hash);
+        const shm::Handle by_table = context.tables.choose(listener, lane.table_hash);
         if (!by_table) return Verdict::drop(shm::DropReason::no_backend);
-        const shm::Handle chosen = listener.choice == Choice::by_table ? shm::Handle{} : choose_otherwise(lane, hash);
+        const shm::Handle chosen = listener.choice == Choice::by_table ? shm::Handle{} : choose_otherwise(lane);
         give(lane, chosen ? chosen : by_table);
         if (!remember(lane) && chosen) give(lane, by_table);
         return Verdict::keep();
     }
     // Handle 0: no flow opens here.
-    [[gnu::noinline]] shm::Handle choose_otherwise(const Lane& lane, std::uint64_t hash) noexcept {
+    [[gnu::noinline]] shm::Handle choose_otherwise(const Lane& lane) noexcept {
         const bool opens = lane.may_remember && (lane.is_opening() || !lane.is_tcp());
         if (!opens) return {};
-        return Schedulers::choose(Opening::of(context.tables, lane.listener, hash), memory);
+        return Schedulers::choose(Opening::of(context.tables, lane.listener, lane.table_hash), memory);
     }
     void give(Lane& lane, shm::Handle handle) noexcept {
         context.give(lane, lane.listener, *lane.listener_record, handle, context.tables.backend(handle));
     }
 
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
-    // belongs to the listener whose table gives this backend for this client, unless another backend has that flow.
+    // belongs to the listener whose table gives this backend for this client, one that leads to this port of the backend
+    // or one whose packets keep their port; unless another backend has that flow.
     Verdict derive(Lane& lane) noexcept {
-        const shm::SourceRecord& source = context.tables.sources[lane.source.value];
+        const FiveTuple& t = lane.tuple;
+        const SourceNumber any(context.tables.source_map.find(t.source, shm::any_port, t.protocol));
         bool direct_access = false;
-        for (std::uint32_t i = 0; i < source.count && i < source.listeners.size(); ++i) {
-            const ListenerIndex index = source.listeners[i];
-            const shm::ListenerRecord& listener = context.tables.listeners[index.value];
-            direct_access |= (listener.flags & shm::ListenerRecord::direct_access) != 0;
-            const FiveTuple forward{lane.peer(), listener.address, lane.peer_port(), listener.port, listener.protocol};
-            const shm::Handle handle = context.tables.choose(listener, context.tables.hash(listener, forward));
-            const shm::BackendRecord& backend = context.tables.backend(handle);
-            if (!handle || backend.source != lane.source || is_taken(lane, index, listener)) continue;
-            context.give(lane, index, listener, handle, backend);
-            context.counters.flows_derived.add(1);
-            if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane));
-            return Verdict::keep();
-        }
+        const bool derived = derive_from(lane, lane.source, direct_access) ||
+                             (any != lane.source && derive_from(lane, any, direct_access));
+        if (derived) return Verdict::keep();
         return direct_access ? Verdict::punt() : Verdict::drop(shm::DropReason::return_unknown);
     }
-    // Does anybody know this client's flow to the listener? Then it is not the backend's that speaks now, late or out
-    // of turn: its own flows were looked for before. It must not get this one by saying something.
-    bool is_taken(const Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener) const noexcept {
+
+    bool derive_from(Lane& lane, SourceNumber number, bool& direct_access) noexcept {
+        const shm::Tables& tables = context.tables;
+        const shm::SourceRecord& source = tables.sources[number.value];
+        for (std::uint32_t i = 0; i < source.count && i < source.listeners.size(); ++i) {
+            const ListenerIndex index = source.listeners[i];
+            const shm::ListenerRecord& listener = tables.listeners[index.value];
+            direct_access |= (listener.flags & shm::ListenerRecord::direct_access) != 0;
+            const bool many = listener.has_many_ports();
+            const Be16 port = many ? lane.tuple.source_port : listener.port;
+            // From a port of the backend's own nobody can tell which port it was; nor are all ports the listener's.
+            const bool is_its_port =
+                source.port == shm::any_port && tables.listener_of(listener.address, port, listener.protocol) == index;
+            if (many && !is_its_port) continue;
+            const FiveTuple forward{lane.peer(), listener.address, lane.peer_port(), port, listener.protocol};
+            const shm::Handle handle = tables.choose(listener, tables.hash(listener, forward));
+            const shm::BackendRecord& backend = tables.backend(handle);
+            if (!handle || backend.source != number) continue;
+            const Be16 service_port = many ? port : Be16{};
+            if (is_taken(lane, {lane.peer(), lane.peer_port(), index, service_port}, listener)) continue;
+            context.give(lane, index, listener, handle, backend);
+            lane.service_port = service_port;
+            context.counters.flows_derived.add(1);
+            if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane));
+            return true;
+        }
+        return false;
+    }
+    // Does anybody know the flow? Then it is not the backend's that speaks now, late or out of turn: its own flows were
+    // looked for before. It must not get this one by saying something.
+    bool is_taken(const Lane& lane, const FlowKey& flow, const shm::ListenerRecord& listener) const noexcept {
         if (!(listener.flags & shm::ListenerRecord::flows_on)) return false;
+        const auto is_it = [&](const FlowEntry& entry) {
+            return entry.listener == flow.listener && entry.service_port == flow.service_port &&
+                   context.policy.backend_of(entry, listener) != nullptr;
+        };
         const auto is_known_to = [&](const FlowTable& table) {
-            return table
-                .find(lane.bucket_hash, lane.peer(), lane.peer_port(),
-                      [&](const FlowEntry& entry) {
-                          return entry.listener == index && context.policy.backend_of(entry, listener) != nullptr;
-                      })
-                .has_value();
+            return table.find(lane.bucket_hash, flow.peer, flow.peer_port, is_it).has_value();
         };
         if (is_known_to(context.own)) return true;
-        const bool is_killed = context.killed.contains(lane.peer(), lane.peer_port(), index);
+        const bool is_killed = context.killed.contains(flow.peer, flow.peer_port, flow.listener);
         return !is_killed && std::ranges::any_of(context.others, is_known_to);
     }
 };

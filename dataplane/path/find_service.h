@@ -33,8 +33,11 @@ struct FindService {
   private:
     [[gnu::noinline]] Verdict look_further(Lane& lane) noexcept {
         const FiveTuple& t = lane.tuple;
-        const std::uint32_t found = tables.listener_map.find(t.destination, t.destination_port, t.protocol);
-        return found != 0 ? to_backend(lane, found) : to_client_or_kernel(lane);
+        const ListenerIndex found = tables.listener_of(t.destination, t.destination_port, t.protocol);
+        if (!found) return to_client_or_kernel(lane);
+        const Verdict verdict = to_backend(lane, found.value);
+        if (lane.listener_record->has_many_ports()) lane.service_port = t.destination_port;
+        return verdict;
     }
 
     Verdict to_backend(Lane& lane, std::uint32_t listener) noexcept {
@@ -48,10 +51,10 @@ struct FindService {
         const FiveTuple& t = lane.tuple;
         // Replies to health checks come from the same endpoints as replies to clients; they go to this host.
         if (tables.is_local(t.destination)) return Verdict::punt();
-        const auto found = tables.source_map.find(t.source, t.source_port, t.protocol);
-        if (found == 0) return Verdict::punt();
+        const SourceNumber found = tables.source_of(t.source, t.source_port, t.protocol);
+        if (!found) return Verdict::punt();
         lane.direction = Direction::to_client;
-        lane.source = SourceNumber(found);
+        lane.source = found;
         lane.bucket_hash = hash_peer(flow_seed, t.destination, t.destination_port);
         return Verdict::keep();
     }

@@ -38,15 +38,24 @@ struct FlowContext {
     // Is this entry, of the lane's peer, the lane's flow? Then the lane belongs to its backend.
     bool adopt(Lane& lane, const FlowEntry& entry) const noexcept {
         const bool reply = lane.direction == Direction::to_client;
-        if (!reply && entry.listener != lane.listener) return false;
+        const bool of_listener = entry.listener == lane.listener && entry.service_port == lane.service_port;
+        if (!reply && !of_listener) return false;
         const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
         const shm::BackendRecord* backend = policy.backend_of(entry, listener);
-        if (backend == nullptr || (reply && backend->source != lane.source)) return false;
+        if (backend == nullptr || (reply && !answers(*backend, entry, lane))) return false;
         // Only while it takes new flows does a backend keep one that begins again.
         if (!reply && !lane.is_in_midstream() && lane.is_opening() && backend->status != shm::BackendStatus::ready)
             return false;
         give(lane, entry.listener, listener, entry.handle, *backend);
+        lane.service_port = entry.service_port;
         return true;
+    }
+    // Is it from this backend of the entry? One whose packets keep their port answers from the port they came to.
+    static bool answers(const shm::BackendRecord& backend, const FlowEntry& entry, const Lane& lane) noexcept {
+        if (backend.port != shm::any_port) [[likely]]
+            return backend.source == lane.source;
+        const FiveTuple& t = lane.tuple;
+        return entry.service_port == t.source_port && backend.address == t.source && backend.protocol == t.protocol;
     }
     static void give(Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener, shm::Handle handle,
                      const shm::BackendRecord& backend) noexcept {
@@ -80,8 +89,8 @@ struct FlowContext {
 
     // `owned`: the choice was made here. False: there is no room.
     bool remember(const Lane& lane, FlowState state, bool owned) noexcept {
-        const FlowKey key{lane.peer(), lane.peer_port(), lane.listener, Be16{}};
-        const FlowEntry entry{lane.listener, Be16{}, lane.handle, state, policy.now, owned};
+        const FlowKey key{lane.peer(), lane.peer_port(), lane.listener, lane.service_port};
+        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, owned};
         const auto outcome =
             own.insert(lane.bucket_hash, key, entry, [this](const FlowEntry& e) { return policy.classify(e); });
         switch (outcome) {
@@ -102,31 +111,33 @@ struct FlowContext {
 };
 
 // Looks into the first bucket, where nearly all flows are. What is not there is for the next step to decide, which
-// finds the second one at hand.
+// finds the second one at hand, and the slot of the service's table.
 struct LookUpFlow {
     FlowContext& context;
 
     void prefetch(Lane& lane) noexcept {
         lane.bucket = context.own.first_bucket(lane.bucket_hash);
         context.own.prefetch(lane.bucket);
+        shunt::prefetch(lane.listener_record);
     }
 
     Verdict apply(Lane& lane) noexcept {
         const bool known = lane.direction == Direction::to_backend ? continues<Direction::to_backend>(lane)
                                                                    : continues<Direction::to_client>(lane);
-        if (!known && !lane.handle) context.own.prefetch(context.own.second_bucket(lane.bucket_hash));
+        if (!known && !lane.handle) prepare(lane);
         return Verdict::keep();
     }
 
   private:
     // A packet amid its flow, whose entry is what one glance shows: of all packets the most. False: the next step asks
-    // again, thoroughly.
+    // again, thoroughly. Of a listener of several ports a glance does not show which it was.
     template <Direction direction>
     [[gnu::always_inline]] bool continues(Lane& lane) noexcept {
         constexpr bool reply = direction == Direction::to_client;
         constexpr auto of = reply ? FlowTable::Of::any_listener : FlowTable::Of::this_listener;
         if (!lane.plain || !lane.is_in_midstream()) [[unlikely]]
             return false;
+        if (!reply && !(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return false;
         const shm::Tables& tables = context.tables;
         const IpAddress& peer = reply ? lane.tuple.destination : lane.tuple.source;
         const Be16 port = reply ? lane.tuple.destination_port : lane.tuple.source_port;
@@ -136,12 +147,21 @@ struct LookUpFlow {
         const FlowEntry entry = glance.entry();
         const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
         const shm::BackendRecord* backend = context.policy.backend_of(entry, listener);
-        if (backend == nullptr || (reply && backend->source != lane.source)) [[unlikely]]
+        if (backend == nullptr || listener.has_many_ports() || (reply && backend->source != lane.source)) [[unlikely]]
             return false;
         FlowContext::give(lane, entry.listener, listener, entry.handle, *backend);
         const bool is_new = !reply && entry.state == FlowState::embryonic;
         glance.renew(is_new ? FlowState::established : entry.state, context.policy.now);
         return true;
+    }
+
+    void prepare(Lane& lane) noexcept {
+        if (lane.direction == Direction::to_backend) {
+            lane.table_hash = context.tables.hash(*lane.listener_record, lane.tuple);
+            context.tables.prefetch_choice(*lane.listener_record, lane.table_hash);
+            if (!(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return;
+        }
+        context.own.prefetch(context.own.second_bucket(lane.bucket_hash));
     }
 };
 

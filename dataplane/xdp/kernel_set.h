@@ -1,6 +1,7 @@
 // A hash map of the kernel used as a set of keys, with a copy here that saves asking it: nobody else writes to it.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -19,7 +20,7 @@ namespace shunt::dataplane::xdp {
 
 // Any key of steer_maps.h; what is beyond its size is zero, and the kernel reads no further than its size.
 struct SetKey {
-    std::array<std::uint8_t, sizeof(steer_endpoint)> bytes{};
+    std::array<std::uint8_t, std::max(sizeof(steer_endpoint), sizeof(steer_port_block))> bytes{};
 
     template <class Key>
     static SetKey of(const Key& key) noexcept {

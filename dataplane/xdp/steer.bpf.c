@@ -59,6 +59,16 @@ struct {
 
 STEER_SET(port_macs, struct steer_mac, steer_max_macs);
 STEER_SET(listeners, struct steer_endpoint, steer_max_listeners);
+
+// Listeners of several ports, as blocks of ports: the trie finds one that has the packet's port, if there is one.
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, steer_max_port_blocks);
+    __type(key, struct steer_port_block);
+    __type(value, __u8);
+} ranges SEC(".maps");
+
 STEER_SET(listener_addrs, struct steer_address, steer_max_listeners);
 STEER_SET(local_addrs, struct steer_address, steer_max_local_addresses);
 STEER_SET(backends, struct steer_endpoint, steer_max_backends);
@@ -107,6 +117,24 @@ static __always_inline int contains(void* set, const void* key) { return bpf_map
 static __always_inline int same_address(const struct steer_address* a, const struct steer_address* b) {
     return a->words[0] == b->words[0] && a->words[1] == b->words[1] && a->words[2] == b->words[2] &&
            a->words[3] == b->words[3];
+}
+
+static __always_inline int is_listener(const struct steer_endpoint* endpoint) {
+    if (contains(&listeners, endpoint)) return 1;
+    struct steer_port_block block = {.prefix_length = steer_port_block_bits,
+                                     .address = endpoint->address,
+                                     .protocol = endpoint->protocol,
+                                     .zero = 0,
+                                     .port = endpoint->port};
+    return contains(&ranges, &block);
+}
+
+// Backends whose packets keep their ports stand there with port 0.
+static __always_inline int is_backend(const struct steer_endpoint* endpoint) {
+    if (contains(&backends, endpoint)) return 1;
+    struct steer_endpoint any = *endpoint;
+    any.port = 0;
+    return contains(&backends, &any);
 }
 
 static __always_inline int is_kernel_ipv4(__u32 source, __u32 destination) {
@@ -234,9 +262,9 @@ static __always_inline enum steer_counter match_icmp(struct xdp_md* context, __b
     if (!same_address(&inner.source.address, &outer->destination.address)) return steer_icmp;
     if (is_our_tunnel(&inner)) return steer_icmp_error;
     if (!has_ports(inner.protocol) || !read_ports(context, &inner)) return steer_icmp;
-    if (contains(&listeners, &inner.source)) return steer_icmp_error;
+    if (is_listener(&inner.source)) return steer_icmp_error;
     if (contains(&local_addrs, &inner.source.address)) return steer_icmp;
-    return contains(&backends, &inner.destination) ? steer_icmp_error : steer_icmp;
+    return is_backend(&inner.destination) ? steer_icmp_error : steer_icmp;
 }
 
 // Rules 5 to 8 for a packet whose ports are hidden.
@@ -249,9 +277,9 @@ static __always_inline enum steer_counter match_addresses(const struct packet* p
 
 // Rules 4 and 6 to 8.
 static __always_inline enum steer_counter match_endpoints(const struct packet* packet) {
-    if (contains(&listeners, &packet->destination)) return steer_listener;
+    if (is_listener(&packet->destination)) return steer_listener;
     if (contains(&local_addrs, &packet->destination.address)) return steer_local;
-    if (contains(&backends, &packet->source)) return steer_backend;
+    if (is_backend(&packet->source)) return steer_backend;
     return steer_unmatched;
 }
 

@@ -18,6 +18,16 @@ struct steer_endpoint {
     __u8 zero;
 };
 
+/* Ports of a listener: a key of a trie, of which the first `prefix_length` bits behind it must be those of the packet.
+ * An aligned block of 2^n ports leaves n bits open, all ports of an address 16. */
+struct steer_port_block {
+    __u32 prefix_length;
+    struct steer_address address;
+    __u8 protocol;
+    __u8 zero;
+    __be16 port;
+};
+
 struct steer_mac {
     __u8 bytes[6];
     __u8 zero[2];
@@ -45,6 +55,9 @@ enum {
     steer_max_queues = 1024,
     steer_max_macs = 1024,
     steer_max_listeners = 65536,
+    steer_max_port_blocks = 1048576, /* a range is 30 blocks at most */
+    steer_port_block_bits = 160,
+    steer_all_ports = 65536,
     steer_max_backends = 1048576,
     steer_max_local_addresses = 65536
 };

@@ -42,21 +42,42 @@ SetKeys addresses_of(const std::vector<Endpoint>& endpoints) {
     return SetKeys(std::move(keys));
 }
 
+SetKeys addresses_of(const std::vector<Vip>& ranges) {
+    std::vector<SetKey> keys;
+    for (const Vip& range : ranges) keys.push_back(key_of(range.address));
+    return SetKeys(std::move(keys));
+}
+
+// As the fewest blocks of ports that begin at a multiple of their own power of two: what a trie of prefixes can match.
+SetKeys blocks_of(const std::vector<Vip>& ranges) {
+    std::vector<SetKey> keys;
+    for (const Vip& range : ranges) {
+        const std::uint32_t end = range.ports.last.host() + 1U;
+        for (std::uint32_t port = range.ports.first.host(), size = 0; port < end; port += size) {
+            size = port == 0 ? std::uint32_t{steer_all_ports} : port & -port;
+            while (port + size > end) size /= 2;
+            keys.push_back(SetKey::of(steer_port_block{
+                .prefix_length = steer_port_block_bits - static_cast<std::uint32_t>(std::countr_zero(size)),
+                .address = std::bit_cast<steer_address>(range.address.bytes()),
+                .protocol = static_cast<std::uint8_t>(range.protocol),
+                .zero = 0,
+                .port = Be16(static_cast<std::uint16_t>(port)).raw}));
+        }
+    }
+    return SetKeys(std::move(keys));
+}
+
+// Of all listeners: what shows no ports may be for any of them.
+SetKeys listener_addresses_of(const SteeringSet& wanted) {
+    SetKeys addresses = addresses_of(wanted.listeners);
+    addresses.add(addresses_of(wanted.ranges));
+    return addresses;
+}
+
 // New ones first: there is no moment at which an address that stays is missing.
 Status replace(KernelSet& set, const SetKeys& wanted) {
     if (auto done = set.add(wanted); !done) return done;
     return set.keep_only(wanted);
-}
-
-// Endpoints and, beside them, their addresses: for packets that show no ports.
-Status add_endpoints(KernelSet& endpoints, KernelSet& addresses, const std::vector<Endpoint>& wanted) {
-    if (auto done = endpoints.add(keys_of(wanted)); !done) return done;
-    return addresses.add(addresses_of(wanted));
-}
-
-Status keep_endpoints(KernelSet& endpoints, KernelSet& addresses, const std::vector<Endpoint>& wanted) {
-    if (auto done = endpoints.keep_only(keys_of(wanted)); !done) return done;
-    return addresses.keep_only(addresses_of(wanted));
 }
 
 }  // namespace
@@ -69,13 +90,14 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
     const auto open_set = [&](const char* map) { return KernelSet::open(interface, *program, map); };
     auto macs = open_set("port_macs");
     auto listeners = open_set("listeners");
+    auto ranges = open_set("ranges");
     auto listener_addresses = open_set("listener_addrs");
     auto local_addresses = open_set("local_addrs");
     auto backends = open_set("backends");
     auto backend_addresses = open_set("backend_addrs");
     auto tunnel_ends = open_set("tunnel_ends");
-    for (const auto* set :
-         {&macs, &listeners, &listener_addresses, &local_addresses, &backends, &backend_addresses, &tunnel_ends}) {
+    for (const auto* set : {&macs, &listeners, &ranges, &listener_addresses, &local_addresses, &backends,
+                            &backend_addresses, &tunnel_ends}) {
         if (!*set) return set->error();
     }
     auto counters = map_of(interface, *program, "counters");
@@ -83,6 +105,7 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
     return Steering(*std::move(lock), *std::move(program),
                     {.port_macs = *std::move(macs),
                      .listeners = *std::move(listeners),
+                     .ranges = *std::move(ranges),
                      .listener_addresses = *std::move(listener_addresses),
                      .local_addresses = *std::move(local_addresses),
                      .backends = *std::move(backends),
@@ -109,17 +132,23 @@ Status Steering::set_local_addresses(std::span<const IpAddress> addresses) {
 
 Status Steering::admit(const SteeringSet& wanted) {
     // Backends first: a listener's first packet may be answered at once.
-    auto done = add_endpoints(sets_.backends, sets_.backend_addresses, wanted.backends);
+    auto done = sets_.backends.add(keys_of(wanted.backends));
+    if (done) done = sets_.backend_addresses.add(addresses_of(wanted.backends));
     if (done) done = sets_.tunnel_ends.add(keys_of(wanted.tunnel_ends));
-    if (!done) return done;
-    return add_endpoints(sets_.listeners, sets_.listener_addresses, wanted.listeners);
+    if (done) done = sets_.listeners.add(keys_of(wanted.listeners));
+    if (done) done = sets_.ranges.add(blocks_of(wanted.ranges));
+    if (done) done = sets_.listener_addresses.add(listener_addresses_of(wanted));
+    return done;
 }
 
 Status Steering::retire(const SteeringSet& wanted) {
-    auto done = keep_endpoints(sets_.listeners, sets_.listener_addresses, wanted.listeners);
+    auto done = sets_.listeners.keep_only(keys_of(wanted.listeners));
+    if (done) done = sets_.ranges.keep_only(blocks_of(wanted.ranges));
+    if (done) done = sets_.listener_addresses.keep_only(listener_addresses_of(wanted));
     if (done) done = sets_.tunnel_ends.keep_only(keys_of(wanted.tunnel_ends));
-    if (!done) return done;
-    return keep_endpoints(sets_.backends, sets_.backend_addresses, wanted.backends);
+    if (done) done = sets_.backends.keep_only(keys_of(wanted.backends));
+    if (done) done = sets_.backend_addresses.keep_only(addresses_of(wanted.backends));
+    return done;
 }
 
 Result<SteeringCounters> Steering::counters() const {

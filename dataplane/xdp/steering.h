@@ -24,12 +24,14 @@
 #include "dataplane/xdp/steer_maps.h"
 #include "src/base/result.h"
 #include "src/net/address.h"
+#include "src/net/vip.h"
 
 namespace shunt::dataplane::xdp {
 
 struct SteeringSet {
-    std::vector<Endpoint> listeners{};
-    std::vector<Endpoint> backends{};      // of NAT services: their replies are ours
+    std::vector<Endpoint> listeners{};     // of one port
+    std::vector<Vip> ranges{};             // listeners of several ports, or all
+    std::vector<Endpoint> backends{};      // of NAT services: their replies are ours; port 0: from any port
     std::vector<IpAddress> tunnel_ends{};  // backends reached through tunnels: errors about these are ours, too
 };
 
@@ -74,7 +76,8 @@ class Steering {
 
   private:
     struct Sets {
-        KernelSet port_macs, listeners, listener_addresses, local_addresses, backends, backend_addresses, tunnel_ends;
+        KernelSet port_macs, listeners, ranges, listener_addresses, local_addresses, backends, backend_addresses,
+            tunnel_ends;
     };
 
     Steering(InterfaceLock lock, Program program, Sets sets, Descriptor counters)

@@ -261,7 +261,7 @@ Status Reader::find_backend() const {
     for (std::uint32_t i = 1; i < tables_.backends.count(); ++i) {
         const shm::BackendRecord& record = tables_.backends[i];
         if (record.status != shm::BackendStatus::absent && record.address == filter_.backend &&
-            (filter_.backend_port == Be16{} || filter_.backend_port == record.port) &&
+            (filter_.backend_port == Be16{} || record.port == shm::any_port || filter_.backend_port == record.port) &&
             (!filter_.service || filter_.service == record.service)) {
             return Done{};
         }
@@ -278,7 +278,7 @@ Status Reader::find_vip() const {
     for (std::uint32_t i = 1; i < tables_.listeners.count(); ++i) {
         const shm::ListenerRecord& record = tables_.listeners[i];
         if (record.in_use && record.address == filter_.vip &&
-            (filter_.vip_port == Be16{} || filter_.vip_port == record.port)) {
+            (filter_.vip_port == Be16{} || record.ports().contains(filter_.vip_port))) {
             return Done{};
         }
     }

@@ -30,12 +30,11 @@ Json worker_list(std::uint64_t workers) {
 
 Json to_json(const shm::Flow& flow, const shm::Tables& tables) {
     const shm::ListenerRecord& listener = *flow.listener;
-    const Be16 port = flow.key.service_port == Be16{} ? listener.port : flow.key.service_port;
     return {{"client", flow.key.peer.text()},
             {"client_port", flow.key.peer_port.host()},
-            {"vip", Endpoint{listener.address, port, listener.protocol}.text()},
+            {"vip", Endpoint{listener.address, flow.port_at_vip(), listener.protocol}.text()},
             {"service", service_name(tables, listener.service)},
-            {"backend", address_and_port(flow.backend->address, flow.backend->port.host())},
+            {"backend", address_and_port(flow.backend->address, flow.port_at_backend().host())},
             {"state", state_words[static_cast<std::size_t>(flow.entry.state)]},
             {"idle_ms", std::int64_t{flow.idle} * (Tick::nanoseconds / 1'000'000)},
             {"workers", worker_list(flow.workers)}};

@@ -91,7 +91,7 @@ std::map<std::string, LiveService> live_services(const shm::Tables& tables, std:
         const auto& listener = tables.listeners[i];
         auto* service = service_of(listener.service);
         if (service == nullptr || !listener.in_use || listener.slots != 0) continue;
-        service->without_backends.push_back(Endpoint{listener.address, listener.port, listener.protocol}.text());
+        service->without_backends.push_back(Vip{listener.address, listener.ports(), listener.protocol}.text());
     }
     return services;
 }

@@ -49,7 +49,11 @@ class Comparison {
 
     // Two lists of the same texts.
     void order(const std::string& key, const Tree& before, const Tree& after) {
-        if (before != after && std::ranges::is_permutation(before, after)) {
+        if (before == after) return;
+        std::vector<Tree> one(before.begin(), before.end()), other(after.begin(), after.end());
+        std::ranges::sort(one);
+        std::ranges::sort(other);
+        if (one == other) {
             put({ChangeKind::change, key, one_line(before), one_line(after)});
         }
     }
@@ -116,7 +120,7 @@ void compare_services(Comparison& comparison, const DesiredState& before, const 
     // A new service is shown as what differs from one with nothing but a name and VIPs.
     const auto add = [&](const Service& service) {
         std::string vips;
-        for (const Endpoint& vip : service.vips) vips += " " + vip.text();
+        for (const Vip& vip : service.vips) vips += " " + vip.text();
         comparison.add("service", service.name + vips);
         compare_service(comparison, Service{.name = service.name, .vips = service.vips}, service);
     };

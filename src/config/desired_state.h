@@ -13,6 +13,7 @@
 #include "src/base/time.h"
 #include "src/net/address.h"
 #include "src/net/forwarding_mode.h"
+#include "src/net/vip.h"
 
 namespace shunt::config {
 
@@ -102,7 +103,7 @@ enum class BackendState : std::uint8_t { ready, drain, maint };
 
 struct Backend {
     IpAddress address{};
-    std::uint16_t port{0};  // 0: the VIP's port
+    std::uint16_t port{0};  // 0: the VIP's port, or each packet's own where the VIP has several
     std::uint32_t weight{100};
     BackendState state{BackendState::ready};
 
@@ -133,7 +134,7 @@ struct Mss {
 
 struct Service {
     std::string name{};
-    std::vector<Endpoint> vips{};
+    std::vector<Vip> vips{};
     ForwardingMode mode{default_forwarding_mode};
     Scheduler scheduler{default_scheduler};
     std::optional<Affinity> affinity{};          // absent: the scheduler's own

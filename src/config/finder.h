@@ -69,5 +69,7 @@ void examine_modes(Finder& finder);
 
 // What the schedulers ask of theirs.
 void examine_schedulers(Finder& finder);
+// What services of several ports, or of a whole address, ask of each other and of their backends.
+void examine_ranges(Finder& finder);
 
 }  // namespace shunt::config

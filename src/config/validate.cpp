@@ -44,18 +44,24 @@ bool is_link_local(const IpAddress& address) { return oddity(address) == "is lin
 struct Group {
     std::uint32_t service{};
     std::vector<std::uint32_t> vips{};
+    bool follows_many{};  // the backend has no port, and the VIPs have many: every packet keeps its own
 };
-// By port (0: the backend's own) and protocol.
+// By port and protocol; 0: the backend's own port, or where it has none every packet's own.
 using Groups = std::map<std::pair<std::uint16_t, Protocol>, Group>;
 // By family of the backend (is it IPv4?), and whether it has a port of its own.
 using GroupsOfService = std::array<std::array<Groups, 2>, 2>;
 
-// An endpoint of a backend, and who uses it.
+// An endpoint of a backend, and who uses it. Port 0: every port its packets come to.
 struct Use {
     Endpoint endpoint{};
     const Group* group{};
     std::uint32_t backend{};
 };
+
+std::string text_of(const Endpoint& wire) {
+    const PortRange ports = wire.port == Be16{} ? PortRange::all() : PortRange(wire.port);
+    return Vip{wire.address, ports, wire.protocol}.text();
+}
 
 class Examiner : public Finder {
   public:
@@ -171,6 +177,7 @@ class Examiner : public Finder {
         }
         examine_schedulers(*this);
         if (!vips()) return;
+        examine_ranges(*this);
         backends();
         endpoints();
         examine_modes(*this);
@@ -206,7 +213,7 @@ class Examiner : public Finder {
     }
 
     bool vips() {
-        std::map<Endpoint, const Service*> seen;
+        std::map<Vip, const Service*> seen;
         std::size_t count = 0;
         for (const Service& service : state_.services) {
             count += service.vips.size();
@@ -215,7 +222,7 @@ class Examiner : public Finder {
                        "add one, like vip = [\"198.18.0.10:443/tcp\"]");
             }
             for (std::size_t i = 0; i < service.vips.size(); ++i) {
-                const Endpoint& vip = service.vips[i];
+                const Vip& vip = service.vips[i];
                 ordinary(vip.address, at_vip(service, i));
                 const auto [other, is_new] = seen.emplace(vip, &service);
                 if (is_new) continue;
@@ -235,7 +242,7 @@ class Examiner : public Finder {
     void backends() {
         std::map<IpAddress, const Service*> vip_addresses;
         for (const Service& service : state_.services) {
-            for (const Endpoint& vip : service.vips) vip_addresses.emplace(vip.address, &service);
+            for (const Vip& vip : service.vips) vip_addresses.emplace(vip.address, &service);
         }
         for (const Service& service : state_.services) {
             if (service.backends.size() > most_backends) {
@@ -254,7 +261,7 @@ class Examiner : public Finder {
         }
     }
     void one_backend(const Service& service, const Backend& backend) {
-        const auto usable = [&](const Endpoint& vip) {
+        const auto usable = [&](const Vip& vip) {
             return can_serve(service.mode, vip.address.family(), backend.address.family());
         };
         if (!service.vips.empty() && std::ranges::none_of(service.vips, usable)) {
@@ -281,18 +288,22 @@ class Examiner : public Finder {
     void endpoints();
     void used_twice(const Use& one, const Use& other);
     void used_without_flows(const Use& one, const Use& other);
+    void met_by_ranges(const std::vector<Use>& all);
     void shared_by_vips(const std::vector<const Group*>& groups, const Endpoint& example, std::size_t count);
+    std::vector<const Vip*> that_meet(const std::vector<const Group*>& groups) const;
     bool translates(const Group* group) const { return traits_of(state_.services[group->service].mode).translates; }
 };
 
 GroupsOfService groups_of(const Service& service, std::uint32_t index) {
     GroupsOfService result;
     for (std::uint32_t i = 0; i < service.vips.size(); ++i) {
-        const Endpoint& vip = service.vips[i];
+        const Vip& vip = service.vips[i];
         for (const Family family : {Family::ipv4, Family::ipv6}) {
             if (!can_serve(service.mode, vip.address.family(), family)) continue;
             auto& [following, fixed] = result[family == Family::ipv4];
-            for (Group* group : {&following[{vip.port.host(), vip.protocol}], &fixed[{0, vip.protocol}]}) {
+            Group& followed = following[{port_to_follow(vip.ports).host(), vip.protocol}];
+            followed.follows_many = !vip.ports.is_one();
+            for (Group* group : {&followed, &fixed[{0, vip.protocol}]}) {
                 group->service = index;
                 group->vips.push_back(i);
             }
@@ -353,13 +364,33 @@ void Examiner::endpoints() {
         use = next;
     }
     for (const auto& [together, example] : shared) shared_by_vips(together, example.first, example.second);
+    met_by_ranges(all);
+}
+
+// A backend that takes packets of many ports answers from them all: also from that which another service has there.
+void Examiner::met_by_ranges(const std::vector<Use>& all) {
+    std::vector<const Use*> ranges;  // of the address at hand; they sort first, with port 0
+    for (const Use& use : all) {
+        if (!ranges.empty() && ranges.front()->endpoint.address != use.endpoint.address) ranges.clear();
+        if (!translates(use.group)) continue;
+        if (use.endpoint.port == Be16{}) {
+            ranges.push_back(&use);
+            continue;
+        }
+        for (const Use* range : ranges) {
+            const std::vector<Vip>& vips = state_.services[range->group->service].vips;
+            const auto has_port = [&](std::uint32_t vip) { return vips[vip].ports.contains(use.endpoint.port); };
+            const bool meets = range->endpoint.protocol == use.endpoint.protocol;
+            if (meets && std::ranges::any_of(range->group->vips, has_port)) used_without_flows(*range, use);
+        }
+    }
 }
 
 void Examiner::used_twice(const Use& one, const Use& other) {
     if (one.group->service != other.group->service) return;
     const Service& service = state_.services[other.group->service];
     refuse(at(service, service.backends[other.backend]),
-           "the backend " + other.endpoint.text() + " is in service " + quoted(service.name) + " twice",
+           "the backend " + text_of(other.endpoint) + " is in service " + quoted(service.name) + " twice",
            "remove one of the two");
 }
 
@@ -369,27 +400,42 @@ void Examiner::used_without_flows(const Use& one, const Use& other) {
     if (&service == &before || (service.flows && before.flows)) return;
     const std::string off = service.flows ? before.name : service.name;
     refuse(at(service, service.backends[other.backend]),
-           "the backend " + other.endpoint.text() + " is in services " + quoted(before.name) + " and " +
+           "the backend " + text_of(other.endpoint) + " is in services " + quoted(before.name) + " and " +
                quoted(service.name) + ", and " + quoted(off) +
                " has flows = \"off\": nobody could tell whose its replies are",
            "give it another port in one of them, or set flows = \"on\"");
 }
 
-void Examiner::shared_by_vips(const std::vector<const Group*>& groups, const Endpoint& example, std::size_t count) {
-    std::size_t vips = 0;
-    std::string names;
+// The VIPs that come to one port of the backend. All do, except that those of many ports keep theirs.
+std::vector<const Vip*> Examiner::that_meet(const std::vector<const Group*>& groups) const {
+    std::vector<const Vip*> vips;
     for (const Group* group : groups) {
-        const Service& service = state_.services[group->service];
-        for (const std::uint32_t vip : group->vips) {
-            if (++vips <= 2) names += (vips == 1 ? "" : ", ") + service.vips[vip].text();
-        }
+        for (const std::uint32_t vip : group->vips) vips.push_back(&state_.services[group->service].vips[vip]);
     }
-    if (vips < 2) return;
+    const bool keep_ports = !groups.empty() && groups.front()->follows_many;
+    if (!keep_ports) return vips;
+    std::ranges::stable_sort(vips, {}, [](const Vip* vip) { return vip->ports; });
+    std::vector<const Vip*> meeting;
+    const Vip* widest = nullptr;
+    const Vip* counted = nullptr;
+    for (const Vip* vip : vips) {
+        if (widest != nullptr && widest->ports.overlaps(vip->ports) && widest->address != vip->address) {
+            if (std::exchange(counted, widest) != widest) meeting.push_back(widest);
+            meeting.push_back(vip);
+        }
+        if (widest == nullptr || vip->ports.last > widest->ports.last) widest = vip;
+    }
+    return meeting;
+}
+
+void Examiner::shared_by_vips(const std::vector<const Group*>& groups, const Endpoint& example, std::size_t count) {
+    const std::vector<const Vip*> vips = that_meet(groups);
+    if (vips.size() < 2) return;
     const std::string more = count > 1 ? " and " + number(count - 1) + " more" : "";
-    std::string message = "the backend " + example.text() + more + " is behind " + number(vips) + " VIPs (" + names +
-                          (vips > 2 ? ", …" : "") +
+    std::string message = "the backend " + text_of(example) + more + " is behind " + number(vips.size()) + " VIPs (" +
+                          vips[0]->text() + ", " + vips[1]->text() + (vips.size() > 2 ? ", …" : "") +
                           "): two connections from one client port would be one at the backend";
-    if (vips > shm::listeners_per_source) {
+    if (vips.size() > shm::listeners_per_source) {
         message += ", and replies without a known flow are derived for the first " + number(shm::listeners_per_source) +
                    " of them only";
     }

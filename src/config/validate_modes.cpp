@@ -94,7 +94,7 @@ class ModeExaminer {
     // A VIP, and a family of backends that it can use.
     template <class F>
     static void for_each_pair(const Service& service, F f) {
-        for (const Endpoint& vip : service.vips) {
+        for (const Vip& vip : service.vips) {
             for (const Family backend : {Family::ipv4, Family::ipv6}) {
                 if (can_serve(service.mode, vip.address.family(), backend)) f(vip, backend);
             }
@@ -118,10 +118,10 @@ class ModeExaminer {
 
     // The receiver knows the VIP by this number alone.
     void dscp_names_one_vip(const Service& service) {
-        std::array<const Endpoint*, 2> named{};  // by whether it is IPv4
+        std::array<const Vip*, 2> named{};  // by whether it is IPv4
         for (std::size_t i = 0; i < service.vips.size(); ++i) {
-            const Endpoint& vip = service.vips[i];
-            const Endpoint*& first = named[vip.address.is_v4()];
+            const Vip& vip = service.vips[i];
+            const Vip*& first = named[vip.address.is_v4()];
             if (first == nullptr) first = &vip;
             if (first->address != vip.address) {
                 return finder_.refuse(
@@ -131,7 +131,7 @@ class ModeExaminer {
             }
         }
         for (const Backend& backend : service.backends) {
-            const Endpoint* vip = named[backend.address.is_v4()];
+            const Vip* vip = named[backend.address.is_v4()];
             if (vip == nullptr) continue;
             const auto [known, is_new] = meanings_.emplace(std::pair(backend.address, *service.dscp), vip->address);
             if (is_new || known->second == vip->address) continue;
@@ -155,25 +155,24 @@ class ModeExaminer {
     }
 
     void keeps_ports(const Service& service) {
-        std::array<std::set<std::uint16_t>, 2> ports{};  // of the VIPs that use an IPv6, and an IPv4 backend
-        for_each_pair(service, [&](const Endpoint& vip, Family backend) {
-            ports[backend == Family::ipv4].insert(vip.port.host());
-        });
+        std::array<std::set<PortRange>, 2> ports{};  // of the VIPs that use an IPv6, and an IPv4 backend
+        for_each_pair(service,
+                      [&](const Vip& vip, Family backend) { ports[backend == Family::ipv4].insert(vip.ports); });
         for (const Backend& backend : service.backends) {
-            const auto is_other = [&backend](std::uint16_t port) { return port != backend.port; };
+            const auto is_other = [&backend](const PortRange& port) { return port != Be16(backend.port); };
             const auto& used = ports[backend.address.is_v4()];
             const auto other = std::ranges::find_if(used, is_other);
             if (backend.port == 0 || other == used.end()) continue;
             finder_.refuse(
                 finder_.at(service, backend).child("port"),
-                mode_of(service) + " keeps the VIP's port " + number(*other) + ", but here is " + number(backend.port),
+                mode_of(service) + " keeps the VIP's port " + other->text() + ", but here is " + number(backend.port),
                 "remove it: the backend listens where the VIP does");
         }
     }
 
     void ways_to_backends(const Service& service) {
         std::array<std::uint32_t, 2> largest{};  // that no VIP may do without, to IPv6 and to IPv4 backends
-        for_each_pair(service, [&](const Endpoint& vip, Family backend) {
+        for_each_pair(service, [&](const Vip& vip, Family backend) {
             const std::uint32_t overhead = overhead_of(service.mode, backend, service.tunnel.key.has_value());
             std::uint32_t& mtu = largest[backend == Family::ipv4];
             mtu = std::max(mtu, least_mtu(vip.address.family()) + overhead);

@@ -293,26 +293,29 @@ Result<Prefix> as_prefix(const Json& value) {
     return *prefix;
 }
 
-Result<Endpoint> as_vip(const Json& value) {
-    constexpr const char* form = "write it like 198.18.0.10:443/tcp or [2001:db8::10]:53/udp";
+Result<Vip> as_vip(const Json& value) {
+    constexpr const char* form = "write it like 198.18.0.10:443/tcp, [2001:db8::10]:8000-8999/udp or 198.18.0.10:*/tcp";
     const auto text = text_in(value, "\"198.18.0.10:443/tcp\"");
     if (!text) return text.error();
+    if (const auto vip = Vip::parse(*text)) return *vip;
     const std::size_t slash = text->rfind('/');
     if (slash == std::string_view::npos) return wrong(shown(value) + " names no protocol", form);
     const auto protocol = parse_protocol(text->substr(slash + 1));
     if (protocol != Protocol::tcp && protocol != Protocol::udp) {
         return wrong(shown(value) + " has a protocol other than tcp and udp", form);
     }
-    const std::string_view place = text->substr(0, slash);
-    const std::string_view port = place.substr(std::min(place.rfind(':') + 1, place.size()));
-    const bool is_range = ranges_in<std::uint16_t>(port, [](auto first, auto last) { return first < last; });
-    if (port == "*" || is_range) {
-        return wrong("port ranges are not available in this version", "list the ports one by one");
+    const std::string_view ports = text->substr(0, slash).substr(text->substr(0, slash).rfind(':') + 1);
+    const std::size_t dash = ports.find('-');
+    const auto first = parse_number<std::uint16_t>(ports.substr(0, dash));
+    const auto last = dash == ports.npos ? std::nullopt : parse_number<std::uint16_t>(ports.substr(dash + 1));
+    if (last && first == std::uint16_t{0}) {
+        return wrong(shown(value) + " begins with port 0", "begin with 1 or more, or write * for all ports");
     }
-    const auto parsed = parse_address_and_port(place);
-    if (!parsed) return wrong(shown(value) + " is no address and port", form);
-    if (parsed->port == 0) return wrong(shown(value) + " has port 0", "use a port from 1 to 65535");
-    return Endpoint{parsed->address, Be16(parsed->port), *protocol};
+    if (last && first && *last < *first) {
+        return wrong(shown(value) + " ends before it begins",
+                     "write " + std::to_string(*last) + "-" + std::to_string(*first));
+    }
+    return wrong(shown(value) + " is no address and port", form);
 }
 
 Result<std::vector<std::uint16_t>> as_cores(const Json& value) {

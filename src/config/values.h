@@ -84,7 +84,7 @@ std::string_view on_off(bool on);
 Result<IpAddress> as_address(const Json& value);
 Result<MacAddress> as_mac(const Json& value);  // of one machine: neither a group nor all zeros
 Result<Prefix> as_prefix(const Json& value);   // no bits beyond the length
-Result<Endpoint> as_vip(const Json& value);    // "198.18.0.10:443/tcp"; tcp or udp, port not 0
+Result<Vip> as_vip(const Json& value);  // "198.18.0.10:443/tcp", "198.18.0.10:8000-8999/udp", "198.18.0.10:*/tcp"
 
 // ---- lists in one text
 Result<std::vector<std::uint16_t>> as_cores(const Json& value);  // "2-3,8"

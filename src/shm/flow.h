@@ -71,9 +71,8 @@ constexpr bool is_expired(const FlowEntry& entry, const ListenerRecord& listener
 inline const BackendRecord* backend_of(const Tables& tables, const FlowEntry& entry, const ListenerRecord& listener,
                                        Tick now) noexcept {
     const BackendRecord& backend = tables.backend(entry.handle);
-    // One branch: nearly always all of it holds.
-    const bool holds = (listener.in_use != 0) & (backend.service == listener.service) &
-                       keeps_flows(backend.status, listener.protocol) & !is_expired(entry, listener, now);
+    const bool holds = listener.in_use && backend.service == listener.service &&
+                       keeps_flows(backend.status, listener.protocol) && !is_expired(entry, listener, now);
     return holds ? &backend : nullptr;
 }
 

@@ -71,7 +71,7 @@ bool key_matches(const FlowFilter& filter, const FlowKey& key, const ListenerRec
 
 bool matches(const FlowFilter& filter, const Flow& flow) noexcept {
     return key_matches(filter, flow.key, *flow.listener) && holds(filter.backend, flow.backend->address) &&
-           holds(filter.backend_port, flow.backend->port) &&
+           holds(filter.backend_port, flow.port_at_backend()) &&
            (filter.states == 0 || (filter.states >> static_cast<unsigned>(flow.entry.state) & 1) != 0) &&
            (filter.idle_above == 0 || flow.idle > filter.idle_above) &&
            (filter.idle_below == 0 || flow.idle < filter.idle_below) &&

@@ -28,6 +28,9 @@ struct Flow {
     std::uint64_t workers{};  // a bit for each that has a copy
     WorkerIndex found_on;     // where the scan met it
 
+    // Where packets to the VIP are addressed, and where they go.
+    Be16 port_at_vip() const noexcept { return key.service_port == Be16{} ? listener->port : key.service_port; }
+    Be16 port_at_backend() const noexcept { return backend->port == any_port ? port_at_vip() : backend->port; }
     // True once for every flow of a scan.
     bool is_first() const noexcept { return std::countr_zero(workers) == found_on.value; }
 };

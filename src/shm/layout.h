@@ -30,6 +30,7 @@
 #include "src/net/address.h"
 #include "src/net/forwarding_mode.h"
 #include "src/net/packet_hash.h"
+#include "src/net/vip.h"
 #include "src/shm/drop_reason.h"
 #include "src/shm/limits.h"
 
@@ -123,11 +124,13 @@ constexpr std::uint32_t slots_per_page = 64;
 constexpr std::uint32_t max_used_slots_per_page = 48;
 
 // Not secret: keys are the operator's, and a probe never leaves its page. Port and protocol go where the word of an
-// IPv4 address says nothing.
+// IPv4 address says nothing. The last product spreads addresses that follow each other over the high bits, which choose
+// the page: without it some pages got three times their share.
 constexpr std::uint64_t endpoint_hash(const IpAddress& address, Be16 port, Protocol protocol) noexcept {
     const std::uint32_t rest = port.raw | static_cast<std::uint32_t>(protocol) << 16;
-    return folded_multiply(address.low_word() ^ rest ^ 0x9e3779b97f4a7c15ULL,
-                           address.high_word() ^ 0xbf58476d1ce4e5b9ULL);
+    const std::uint64_t folded =
+        folded_multiply(address.low_word() ^ rest ^ 0x9e3779b97f4a7c15ULL, address.high_word() ^ 0xbf58476d1ce4e5b9ULL);
+    return folded * 0x94d049bb133111ebULL;
 }
 
 // Longest-prefix match: nodes of 256 entries, one byte of the address per level (IPv4 4 levels, IPv6 16), prefixes
@@ -182,7 +185,7 @@ constexpr bool keeps_flows(BackendStatus status, Protocol protocol) noexcept {
 // The directory of handles, by handle index. One line: all that forwarding to a backend needs.
 struct alignas(cache_line_bytes) BackendRecord {
     IpAddress address;
-    Be16 port;  // on the wire
+    Be16 port;  // on the wire; 0: every packet keeps its own
     Protocol protocol;
     BackendStatus status;
     std::uint16_t incarnation;
@@ -229,14 +232,23 @@ static_assert(sizeof(ModeSettings) == 16);
 constexpr std::uint16_t mss_off = 0;
 constexpr std::uint16_t mss_auto = 0xffff;  // by the mode and the MTU of the next hops
 
-// A listener: one (VIP address, port, protocol). Two lines: the first is for choosing and forwarding, the second for
+// Where the search for a packet's port goes on, in the tree of an address's listeners of several ports (see range_map).
+struct RangeNode {
+    ListenerIndex below;   // ranges that end before this one begins
+    ListenerIndex above;   // ranges that begin behind its end
+    ListenerIndex within;  // ranges inside it, more specific ones
+};
+constexpr std::uint32_t max_range_depth = 20;  // a balanced tree of 65,535 ranges, inside the whole address
+
+// A listener: one (VIP address, ports, protocol). Two lines: the first is for choosing and forwarding, the second for
 // what happens less often.
 struct alignas(cache_line_bytes) ListenerRecord {
     static constexpr std::uint8_t flows_on = 1;
     static constexpr std::uint8_t direct_access = 2;
+    static constexpr std::uint8_t many_ports = 4;  // from `port` to `last_port`; its flows say which
 
     IpAddress address;
-    Be16 port;
+    Be16 port;  // the first one
     Protocol protocol;
     ForwardingMode mode;
     ServiceIndex service;
@@ -255,11 +267,17 @@ struct alignas(cache_line_bytes) ListenerRecord {
     BlockOffset numbers;  // the order of turns, or the weights of `handles`, as `choice` asks; 0: it asks nothing
     std::uint32_t number_count;  // weights are as many as `backends`, turns are below it
     std::uint16_t load_factor;   // of Choice::bounded, in hundredths
-    std::array<std::uint8_t, 26> reserved;
+    Be16 last_port;
+    RangeNode ranges;
+    std::array<std::uint8_t, 18> reserved;
+
+    constexpr bool has_many_ports() const noexcept { return (flags & many_ports) != 0; }
+    constexpr PortRange ports() const noexcept { return {port, last_port}; }
 };
 static_assert(sizeof(ListenerRecord) == 2 * cache_line_bytes);
 
-// A backend endpoint of NAT services as replies carry it: common to all handles of one (address, port, protocol).
+// A backend endpoint of NAT services as replies carry it: common to all handles of one (address, port, protocol). With
+// port 0 (any_port) it stands for all ports of a backend whose packets keep theirs.
 struct alignas(cache_line_bytes) SourceRecord {
     IpAddress address;
     Be16 port;
@@ -289,15 +307,17 @@ static_assert(sizeof(ServiceRecord) == 2 * cache_line_bytes);
 struct Root {
     Generation generation;
     HashSeed site_seed;
-    PagedArrayRef services;   // ServiceRecord by ServiceIndex
-    PagedArrayRef listeners;  // ListenerRecord by ListenerIndex
-    PagedArrayRef backends;   // BackendRecord by handle index
-    PagedArrayRef sources;    // SourceRecord by SourceNumber
-    EndpointMapRef
-        listener_map;  // (VIP, port, protocol) -> ListenerIndex, and (VIP, any_port, any_protocol) -> their number
-    EndpointMapRef source_map;  // (backend, port, protocol) -> SourceNumber; also (backend, any, any), as above
-    EndpointMapRef local_map;   // (address of this host, any, any) -> 1
-    EndpointMapRef tunnel_map;  // (backend reached through a tunnel, any, any) -> number of its handles
+    PagedArrayRef services;       // ServiceRecord by ServiceIndex
+    PagedArrayRef listeners;      // ListenerRecord by ListenerIndex
+    PagedArrayRef backends;       // BackendRecord by handle index
+    PagedArrayRef sources;        // SourceRecord by SourceNumber
+    EndpointMapRef listener_map;  // (VIP, port, protocol) -> ListenerIndex of a single port, and
+                                  // (VIP, any_port, any_protocol) -> the number of all listeners of the address
+    EndpointMapRef range_map;     // (VIP, any_port, protocol) -> ListenerIndex: where the search in its ranges begins
+    EndpointMapRef source_map;    // (backend, port, protocol) -> SourceNumber, port 0 (any_port) as SourceRecord says;
+                                  // also (backend, any, any), as above
+    EndpointMapRef local_map;     // (address of this host, any, any) -> 1
+    EndpointMapRef tunnel_map;    // (backend reached through a tunnel, any, any) -> number of its handles
     std::array<IpAddress, 2> tunnel_source;  // outer source of tunnels: IPv4, IPv6; unspecified: none of that family
     TrieRef routes_v4;                       // -> NextHopIndex
     TrieRef routes_v6;
@@ -308,8 +328,8 @@ struct Root {
 
 template <class... T>
 inline constexpr bool have_no_padding = (std::has_unique_object_representations_v<T> && ...);
-static_assert(have_no_padding<EndpointSlot, TrieNode, NextHopRecord, BackendRecord, ListenerRecord, SourceRecord,
-                              ServiceRecord, Root>);
+static_assert(have_no_padding<EndpointSlot, RangeNode, TrieNode, NextHopRecord, BackendRecord, ListenerRecord,
+                              SourceRecord, ServiceRecord, Root>);
 
 // ------------------------------------------------------------------------------------------------ tables: header
 

@@ -16,6 +16,7 @@ Tables::Tables(const std::byte* region, const Root& root) noexcept
       backends(region, root.backends),
       sources(region, root.sources),
       listener_map(region, root.listener_map),
+      range_map(region, root.range_map),
       source_map(region, root.source_map),
       local_map(region, root.local_map),
       tunnel_map(region, root.tunnel_map),
@@ -28,6 +29,23 @@ Tables::Tables(const std::byte* region, const Root& root) noexcept
     // A record of zeros stands for "none" where no next hop was published at all.
     next_hops_ = {reinterpret_cast<const NextHopRecord*>(detail::zeros.data()), 1};
     if (root.next_hops && root.next_hop_count) next_hops_ = array<NextHopRecord>(root.next_hops, root.next_hop_count);
+}
+
+ListenerIndex Tables::listener_of_many(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
+    ListenerIndex found;
+    ListenerIndex next(static_cast<std::uint16_t>(range_map.find(address, any_port, protocol)));
+    for (std::uint32_t step = 0; next && step < max_range_depth; ++step) {
+        const ListenerRecord& listener = listeners[next.value];
+        if (port < listener.port) {
+            next = listener.ranges.below;
+        } else if (port > listener.last_port) {
+            next = listener.ranges.above;
+        } else {
+            found = next;
+            next = listener.ranges.within;
+        }
+    }
+    return found;
 }
 
 Handle Tables::choose(const ListenerRecord& listener, std::uint64_t hash) const noexcept {

@@ -115,7 +115,8 @@ class EndpointMap {
     std::uint32_t shift_{63};  // of what is left of a hash after one bit: the number of a page has `bits_`
 };
 
-// The key under which a map counts the endpoints of an address, whatever their port.
+// The keys under which a map counts the endpoints of an address, whatever their port; with a protocol any_port stands
+// for all ports of an endpoint.
 constexpr Be16 any_port{0};
 constexpr Protocol any_protocol{0};  // no packet's: port 0 of TCP is a port like any other
 
@@ -133,6 +134,7 @@ class Tables {
     PagedArray<BackendRecord> backends;  // by handle index
     PagedArray<SourceRecord> sources;
     EndpointMap listener_map;
+    EndpointMap range_map;
     EndpointMap source_map;
     EndpointMap local_map;
     EndpointMap tunnel_map;
@@ -143,6 +145,17 @@ class Tables {
         if (record.incarnation == handle.incarnation()) [[likely]]
             return record;
         return backends[0];
+    }
+    // The listener of an endpoint: that of the very port, else of the narrowest range that has it; 0: none.
+    ListenerIndex listener_of(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
+        const std::uint32_t found = listener_map.find(address, port, protocol);
+        return found != 0 ? ListenerIndex(static_cast<std::uint16_t>(found))
+                          : listener_of_many(address, port, protocol);
+    }
+    // A backend's endpoint as replies carry it: with this very port, else with any; 0: none.
+    SourceNumber source_of(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
+        const std::uint32_t found = source_map.find(address, port, protocol);
+        return SourceNumber(found != 0 ? found : source_map.find(address, any_port, protocol));
     }
     bool is_local(const IpAddress& address) const noexcept {
         return local_map.find(address, any_port, any_protocol) != 0;
@@ -177,6 +190,12 @@ class Tables {
     std::uint64_t hash(const ListenerRecord& listener, const FiveTuple& tuple) const noexcept {
         return hash_tuple(site_seed_, seen_by(listener.affinity, tuple));
     }
+    // Asks for what choose() will read.
+    void prefetch_choice(const ListenerRecord& listener, std::uint64_t hash) const noexcept {
+        if (listener.slots == 0) return;
+        shunt::prefetch(&slots(listener)[scale_hash(hash, listener.table_size)]);
+        shunt::prefetch(handles(listener).data());
+    }
     // The backend the listener's table gives this flow; handle 0 if there is none. `hash` as above.
     Handle choose(const ListenerRecord& listener, std::uint64_t hash) const noexcept;
 
@@ -191,6 +210,7 @@ class Tables {
     std::span<const T> array(BlockOffset offset, std::size_t count) const noexcept {
         return {reinterpret_cast<const T*>(region_ + offset + sizeof(BlockHeader)), count};
     }
+    ListenerIndex listener_of_many(const IpAddress& address, Be16 port, Protocol protocol) const noexcept;
     std::uint32_t walk(std::span<const TrieNode> trie, std::span<const std::uint8_t> bytes) const noexcept;
 
     const std::byte* region_{};

@@ -105,7 +105,8 @@ void Validator::check_listener(const ListenerRecord& listener) {
     const bool sane = listener.service.value < max_services && listener.table_size <= max_slots &&
                       (listener.slots == 0) == (listener.handles == 0) &&
                       (listener.slots == 0 || listener.table_size > 0) && listener.choice < Choice::count &&
-                      listener.affinity < Affinity::count;
+                      listener.affinity < Affinity::count && listener.port <= listener.last_port &&
+                      (listener.port != listener.last_port || !listener.has_many_ports());
     if (!sane) return refuse(RefusalReason::index);
     if (listener.slots == 0) return;
     check_slots(listener);
@@ -157,6 +158,7 @@ std::optional<RefusalReason> Validator::check(Generation generation, BlockOffset
         if (s.count > listeners_per_source) refuse(RefusalReason::index);
     });
     check_map(root->listener_map);
+    check_map(root->range_map);
     check_map(root->source_map);
     check_map(root->local_map);
     check_map(root->tunnel_map);

@@ -134,7 +134,8 @@ class Lan {
         must(steering_.set_port(interface_.mac, {}));
         xdp::SteeringSet all;
         for (const Family family : {Family::ipv4, Family::ipv6}) {
-            all.listeners.push_back(one_service({"nat", family}).services.front().vips.front());
+            const Vip vip = one_service({"nat", family}).services.front().vips.front();
+            all.listeners.push_back({vip.address, vip.ports.first, vip.protocol});
         }
         must(steering_.admit(all));
         std::filesystem::create_directories(own_directory());

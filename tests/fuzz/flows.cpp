@@ -155,10 +155,10 @@ class Play {
         return "203.0.113." + std::to_string(1 + flow.second) + ":40000";
     }
     std::string vip(std::size_t s) const {
-        return address_and_port(original_[s].vips[0].address, original_[s].vips[0].port.host());
+        return address_and_port(original_[s].vips[0].address, original_[s].vips[0].ports.first.host());
     }
     std::string machine(std::size_t s, std::size_t b) const {
-        return address_and_port(original_[s].backends[b].address, original_[s].vips[0].port.host());
+        return address_and_port(original_[s].backends[b].address, original_[s].vips[0].ports.first.host());
     }
 
     void request(std::size_t worker, const FlowName& flow, std::uint8_t flags) {

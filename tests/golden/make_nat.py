@@ -128,6 +128,31 @@ def without_flows():
         file.case(one_packet, f"ipv{family} request that is not remembered", ("in", framed(packet)), *outs(request(one_packet, service, packet)))
 
 
+def several_ports():
+    """Ranges and a whole address: a backend that follows gets the packet's port; where all become one, the flow alone knows."""
+    many = Setup("several ports", [
+        Service("range", "nat", vip_of(60), backend_of(60), vip_port=8100, vip_ports="8000-8999"),
+        Service("whole", "nat", vip_of(60), backend_of(61), vip_port=22, vip_ports="*"),
+        Service("one", "nat", vip_of(60), backend_of(62), vip_port=8500),
+        Service("fixed", "nat", vip_of(61), backend_of(63), vip_port=9100, vip_ports="9000-9999", backend_port=7000)])
+    for family in FAMILIES:
+        for kind in TRANSPORTS:
+            for service in many.services.values():
+                there = client_packet(service, family, transport(kind, 40000, service.vip_port))
+                back = backend_packet(service, family, transport(kind, service.port_at_backend(), 40000))
+                name = f"ipv{family} {kind} to the service {service.name}"
+                lost = (("drop", "return_unknown"),) if service.name == "fixed" else outs(reply(many, service, back))
+                file.case(many, f"{name}: a reply without a flow", ("in", framed(back)), *lost)
+                file.case(many, f"{name} and back", ("in", framed(there)), *outs(request(many, service, there)), ("in", framed(back)),
+                          *outs(reply(many, service, back)))
+        whole = many.services["whole"]
+        for port in (8100, 8500):
+            packet = backend_packet(whole, family, transport("tcp", port, 40000))
+            file.case(many, f"ipv{family} from port {port}, of which another service is", ("in", framed(packet)), ("drop", "return_unknown"))
+        stranger = client_packet(many.services["fixed"], family, transport("tcp", 40000, 10000))
+        file.case(many, f"ipv{family} beside the range", ("in", framed(stranger)), ("punt",))
+
+
 def leavers(family):
     def case(what, frame, *expected):
         file.case(setup, f"ipv{family} {what}", ("in", frame), expected)
@@ -176,6 +201,7 @@ def main():
     damaged_and_foreign()
     without_node_address()
     without_flows()
+    several_ports()
     file.write()
 
 

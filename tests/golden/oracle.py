@@ -69,7 +69,8 @@ class Service:
     mode: str
     vip: dict
     backend: dict
-    vip_port: int = 443
+    vip_port: int = 443  # to which packets are sent
+    vip_ports: str = ""  # what the VIP has, if that is not its only one: "8000-8999", "*"
     backend_port: int = 0  # as on the wire; 0: the VIP's
     transports: tuple = ("tcp", "udp")
     dscp: int = None
@@ -81,7 +82,7 @@ class Service:
         return self.backend_port or self.vip_port
 
     def toml(self):
-        vips = [f"{a if f == 4 else f'[{a}]'}:{self.vip_port}/{t}" for f, a in self.vip.items() for t in self.transports]
+        vips = [f"{a if f == 4 else f'[{a}]'}:{self.vip_ports or self.vip_port}/{t}" for f, a in self.vip.items() for t in self.transports]
         lines = ["[[service]]", f'name = "{self.name}"', f"vip = {vips}".replace("'", '"'), f'mode = "{self.mode}"',
                  "table_size = 1021"]
         if self.dscp is not None:

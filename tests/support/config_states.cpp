@@ -125,7 +125,11 @@ NextHop next_hop(Random& random) {
 Service service(Random& random) {
     Service result{.name = name(random, "service")};
     result.vips = several(random, 8, [&] {
-        return Endpoint{address(random), Be16(number(random, 1, 65535)), coin(random) ? Protocol::tcp : Protocol::udp};
+        const auto first = number(random, 1, 65535);
+        PortRange ports{Be16(first)};
+        if (coin(random)) ports.last = Be16(number(random, first, 65535));
+        if (random.below(4) == 0) ports = PortRange::all();
+        return Vip{address(random), ports, coin(random) ? Protocol::tcp : Protocol::udp};
     });
     if (coin(random)) result.table_size = number<std::uint32_t>(random, 2, 655373);
     result.scheduler = schedulers[random.below(schedulers.size())].scheduler;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <set>
 #include <string>
@@ -127,16 +128,28 @@ class Fleet {
     void remove_service() {
         if (state.services.size() < 2) return;
         const auto s = static_cast<std::ptrdiff_t>(pick());
-        for (const Endpoint& vip : state.services[static_cast<std::size_t>(s)].vips) vips_.erase(vip);
+        for (const Vip& vip : state.services[static_cast<std::size_t>(s)].vips) vips_.erase(vip);
         state.services.erase(state.services.begin() + s);
         verdicts.erase(verdicts.begin() + s);
     }
     void add_vip(config::Service& service) {
-        const Endpoint vip{address(chance(2), 0, 40), Be16(static_cast<std::uint16_t>(chance(2) ? 80 : 443)),
-                           chance(3) ? Protocol::udp : Protocol::tcp};
-        if (!vips_.insert(vip).second) return;
+        const Vip vip{address(chance(2), 0, 40), ports(), chance(3) ? Protocol::udp : Protocol::tcp};
+        const auto clashes = [&](const Vip& other) {
+            const bool both_ranges =
+                vip.ports.is_one() == other.ports.is_one() && !vip.ports.is_all() && !other.ports.is_all();
+            return vip.address == other.address && vip.protocol == other.protocol && both_ranges &&
+                   vip.ports.overlaps(other.ports);
+        };
+        if (std::any_of(vips_.begin(), vips_.end(), clashes) || !vips_.insert(vip).second) return;
         service.vips.push_back(vip);
         if (!is_sound(service)) remove_last_vip(service);
+    }
+    PortRange ports() {
+        static const std::array ranges{PortRange(Be16(8000), Be16(8099)), PortRange(Be16(8100), Be16(8101)),
+                                       PortRange(Be16(8050), Be16(9000)), PortRange(Be16(1), Be16(442)),
+                                       PortRange::all()};
+        if (chance(3)) return ranges[random_.below(ranges.size())];
+        return Be16(std::array<std::uint16_t, 3>{80, 443, 8050}[random_.below(3)]);
     }
     void remove_last_vip(config::Service& service) {
         vips_.erase(service.vips.back());
@@ -199,11 +212,13 @@ class Fleet {
             if (!keys.insert(backend.key()).second) return false;
         }
         std::set<std::pair<Endpoint, std::size_t>> wire;  // a backend behind VIPs of both families is one
-        for (const Endpoint& vip : service.vips) {
+        for (const Vip& vip : service.vips) {
             for (std::size_t b = 0; b < service.backends.size(); ++b) {
                 const config::Backend& backend = service.backends[b];
                 if (!can_serve(service.mode, vip.address.family(), backend.address.family())) continue;
-                wire.insert({{backend.address, backend.port ? Be16(backend.port) : vip.port, vip.protocol}, b});
+                wire.insert(
+                    {{backend.address, backend.port ? Be16(backend.port) : port_to_follow(vip.ports), vip.protocol},
+                     b});
             }
         }
         return std::adjacent_find(wire.begin(), wire.end(),
@@ -212,7 +227,7 @@ class Fleet {
 
     Random random_;
     std::uint64_t named_{};
-    std::set<Endpoint> vips_{};
+    std::set<Vip> vips_{};
 };
 
 }  // namespace shunt::test

@@ -39,11 +39,7 @@ std::vector<config::NextHop> next_hops(const std::vector<config::Service>& servi
 
 MacAddress backend_mac(const IpAddress& address) { return {{0x02, 0, 0, 0, 0x0b, address.bytes()[15]}}; }
 
-Endpoint vip(const std::string& text) {
-    const auto slash = text.rfind('/');
-    const auto at = must<AddressAndPort>(parse_address_and_port(text.substr(0, slash)), text);
-    return {at.address, Be16(at.port), must<Protocol>(parse_protocol(text.substr(slash + 1)), text)};
-}
+Vip vip(const std::string& text) { return must<Vip>(Vip::parse(text), text); }
 
 config::Backend backend(const std::string& text) {
     if (const auto address = IpAddress::parse(text)) return {.address = *address};

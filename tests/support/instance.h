@@ -21,7 +21,7 @@ using Worker = dataplane::Worker<dataplane::MemoryPort, ManualClock>;
 
 // A service of both families with two backends each; change it before handing it to an Instance.
 config::Service make_service(const std::string& name, std::vector<std::string> vips, std::vector<std::string> backends);
-Endpoint vip(const std::string& text);             // "198.18.0.10:443/tcp"
+Vip vip(const std::string& text);                  // "198.18.0.10:443/tcp"
 config::Backend backend(const std::string& text);  // "198.18.2.11:8080", or without a port
 
 class Instance {

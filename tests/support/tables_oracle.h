@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <set>
 #include <string>
@@ -16,8 +17,9 @@
 
 namespace shunt::test {
 
-inline Endpoint on_the_wire(const config::Backend& backend, const Endpoint& vip) {
-    return {backend.address, backend.port ? Be16(backend.port) : vip.port, vip.protocol};
+inline Endpoint on_the_wire(const config::Backend& backend, const Vip& vip) {
+    const Be16 followed = vip.ports.first == vip.ports.last ? vip.ports.first : Be16(0);
+    return {backend.address, backend.port ? Be16(backend.port) : followed, vip.protocol};
 }
 
 class Oracle {
@@ -30,6 +32,7 @@ class Oracle {
         handles_now_.clear();
         listeners_now_.clear();
         for (std::size_t s = 0; s < fleet.state.services.size(); ++s) check_service(fleet, tables, s);
+        check_search(tables);
         check_sources(tables);
         check_nothing_else(fleet, tables);
         check_routes(fleet, tables);
@@ -45,7 +48,8 @@ class Oracle {
 
   private:
     using Name = std::pair<std::string, std::string>;  // service, key
-    using Owner = std::pair<std::string, Endpoint>;    // service, endpoint on the wire or VIP
+    using Owner = std::pair<std::string, Endpoint>;    // service, endpoint on the wire
+    using Owned = std::pair<std::string, Vip>;         // service, VIP
     struct Judged {
         bool awaited{};
         shm::BackendStatus status{};
@@ -56,7 +60,7 @@ class Oracle {
         return service.mode == ForwardingMode::ipip || service.mode == ForwardingMode::gre ||
                service.mode == ForwardingMode::gue || service.mode == ForwardingMode::vxlan;
     }
-    static bool reaches(const config::Service& service, const config::Backend& backend, const Endpoint& vip) {
+    static bool reaches(const config::Service& service, const config::Backend& backend, const Vip& vip) {
         return encapsulates(service) || backend.address.family() == vip.address.family();
     }
 
@@ -73,7 +77,7 @@ class Oracle {
             for (std::size_t b = 0; b < service.backends.size(); ++b) {
                 const config::Backend& backend = service.backends[b];
                 const bool used = std::any_of(service.vips.begin(), service.vips.end(),
-                                              [&](const Endpoint& vip) { return reaches(service, backend, vip); });
+                                              [&](const Vip& vip) { return reaches(service, backend, vip); });
                 if (!used) continue;
                 const auto before = judged_.find({service.name, backend.key()});
                 Judged& judged = now[{service.name, backend.key()}];
@@ -94,14 +98,13 @@ class Oracle {
 
     void check_service(const Fleet& fleet, const shm::Tables& tables, std::size_t s) {
         const config::Service& service = fleet.state.services[s];
-        for (const Endpoint& vip : service.vips) {
-            const ListenerIndex index(
-                static_cast<std::uint16_t>(tables.listener_map.find(vip.address, vip.port, vip.protocol)));
+        for (const Vip& vip : service.vips) {
+            const ListenerIndex index = find_listener(tables, service.name, vip);
             ASSERT_TRUE(index) << service.name << " " << vip.text();
             listeners_now_[{service.name, vip}] = index;
             const shm::ListenerRecord& listener = tables.listeners[index.value];
             EXPECT_EQ(listener.in_use, 1);
-            EXPECT_EQ((Endpoint{listener.address, listener.port, listener.protocol}), vip);
+            EXPECT_EQ(listener.has_many_ports(), vip.ports.first != vip.ports.last);
             EXPECT_EQ(shm::name_of(tables.services[listener.service.value]), service.name);
             EXPECT_EQ(listener.mode, service.mode);
             EXPECT_EQ((listener.flags & shm::ListenerRecord::flows_on) != 0, service.flows);
@@ -121,6 +124,40 @@ class Oracle {
         }
     }
 
+    static ListenerIndex find_listener(const shm::Tables& tables, const std::string& service, const Vip& vip) {
+        for (std::uint32_t i = 1; i < tables.listeners.count(); ++i) {
+            const shm::ListenerRecord& l = tables.listeners[i];
+            const bool same = l.in_use && Vip{l.address, {l.port, l.last_port}, l.protocol} == vip &&
+                              shm::name_of(tables.services[l.service.value]) == service;
+            if (same) return ListenerIndex(static_cast<std::uint16_t>(i));
+        }
+        return {};
+    }
+
+    // Whatever the port: the listener with the fewest ports that has it.
+    void check_search(const shm::Tables& tables) const {
+        constexpr std::array<std::uint16_t, 14> probes{0,    1,    80,   442,  443,  444,  8000,
+                                                       8050, 8099, 8100, 8101, 8102, 9000, 65535};
+        std::set<std::pair<IpAddress, Protocol>> places;
+        for (const auto& [owned, index] : listeners_now_) places.emplace(owned.second.address, owned.second.protocol);
+        for (const auto& [address, protocol] : places) {
+            for (const std::uint16_t port : probes) {
+                ListenerIndex expected;
+                int fewest = 65536;
+                for (const auto& [owned, index] : listeners_now_) {
+                    const Vip& vip = owned.second;
+                    const int more = vip.ports.last.host() - vip.ports.first.host();
+                    const bool has = vip.address == address && vip.protocol == protocol &&
+                                     vip.ports.first.host() <= port && port <= vip.ports.last.host();
+                    if (!has || more >= fewest) continue;
+                    fewest = more;
+                    expected = index;
+                }
+                EXPECT_EQ(tables.listener_of(address, Be16(port), protocol), expected) << address.text() << " " << port;
+            }
+        }
+    }
+
     static void check_settings(const config::Service& service, const shm::ModeSettings& settings) {
         const config::Tunnel& tunnel = service.tunnel;
         EXPECT_EQ(settings.dscp, service.dscp.value_or(0));
@@ -135,7 +172,7 @@ class Oracle {
         EXPECT_EQ(settings.mss, mss[static_cast<std::size_t>(service.mss.kind)]);
     }
 
-    void check_table(const Fleet& fleet, const shm::Tables& tables, const config::Service& service, const Endpoint& vip,
+    void check_table(const Fleet& fleet, const shm::Tables& tables, const config::Service& service, const Vip& vip,
                      const shm::ListenerRecord& listener) {
         std::map<std::string, const config::Backend*> in;
         for (const config::Backend& backend : service.backends) {
@@ -168,8 +205,8 @@ class Oracle {
         }
     }
 
-    void check_backend(const Fleet& fleet, const shm::Tables& tables, const config::Service& service,
-                       const Endpoint& vip, const config::Backend& backend) {
+    void check_backend(const Fleet& fleet, const shm::Tables& tables, const config::Service& service, const Vip& vip,
+                       const config::Backend& backend) {
         const Endpoint wire = on_the_wire(backend, vip);
         const shm::Handle handle = find_handle(tables, service.name, wire);
         ASSERT_TRUE(handle) << service.name << " " << wire.text();
@@ -335,7 +372,7 @@ class Oracle {
     std::map<Endpoint, std::set<ListenerIndex>> endpoints_{};  // of backends whose replies come back
     std::map<IpAddress, std::set<std::pair<std::string, Endpoint>>> tunnel_ends_{};  // and the handles there
     std::map<Owner, shm::Handle> handles_{}, handles_now_{};
-    std::map<Owner, ListenerIndex> listeners_{}, listeners_now_{};
+    std::map<Owned, ListenerIndex> listeners_{}, listeners_now_{};
     std::set<std::uint32_t> every_handle_{};
     std::set<ListenerIndex> every_listener_{};
 };

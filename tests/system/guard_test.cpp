@@ -143,11 +143,11 @@ class GuardInKernel : public testing::Test {
         return text;
     }
     // Whether the kernel answers a SYN to the VIP. Silence is certain once a later SYN, which it must refuse, is.
-    bool answers(std::uint16_t port) const {
+    bool answers(std::uint16_t port, const char* at = Family::vip) const {
         client.enter();
-        const Socket asked(address(Family::vip), SOCK_STREAM);
+        const Socket asked(address(at), SOCK_STREAM);
         const Socket later(address(Family::vip), SOCK_STREAM);
-        asked.connect(address(Family::vip), port);
+        asked.connect(address(at), port);
         later.connect(address(Family::vip), 444);
         EXPECT_EQ(later.error(), ECONNREFUSED);
         return asked.has_news(0);
@@ -293,7 +293,7 @@ TYPED_TEST(GuardInKernel, ASuccessorTakesOverAndOnlyRemoveRemoves) {
     this->guard = Guard("test");  // another process
     EXPECT_FALSE(this->answers(443)) << "the table outlives us";
     GuardRules other = this->rules();
-    other.listeners[0].port = Be16(8443);
+    other.listeners[0].ports = Be16(8443);
     this->apply(other);
     EXPECT_TRUE(this->answers(443));
     EXPECT_FALSE(this->answers(8443));
@@ -302,6 +302,52 @@ TYPED_TEST(GuardInKernel, ASuccessorTakesOverAndOnlyRemoveRemoves) {
     EXPECT_FALSE(*this->guard.present());
     EXPECT_TRUE(this->guard.remove()) << "also when there is none";
     EXPECT_TRUE(this->answers(8443));
+}
+
+TYPED_TEST(GuardInKernel, RangesAndWholeAddressesAreKeptQuiet) {
+    const bool v4 = this->address(TypeParam::vip).is_v4();
+    const char* other_vip = v4 ? "203.0.113.1" : "2001:db8:1::1";
+    const IpAddress vip = this->address(TypeParam::vip), whole = this->address(other_vip);
+    GuardRules rules = this->rules();
+    rules.listeners.push_back({vip, {Be16(8000), Be16(8999)}, Protocol::tcp});
+    rules.listeners.push_back({vip, {Be16(9001), Be16(9002)}, Protocol::tcp});
+    rules.listeners.push_back({whole, PortRange::all(), Protocol::tcp});
+    this->apply(rules);
+    for (const std::uint16_t port : std::array<std::uint16_t, 5>{8000, 8500, 8999, 9001, 9002})
+        EXPECT_FALSE(this->answers(port)) << port;
+    for (const std::uint16_t port : std::array<std::uint16_t, 3>{7999, 9000, 9003})
+        EXPECT_TRUE(this->answers(port)) << port;
+    for (const std::uint16_t port : std::array<std::uint16_t, 3>{1, 22, 65535})
+        EXPECT_FALSE(this->answers(port, other_vip)) << port;
+    // Only the difference, where the old range and the new one overlap.
+    rules.listeners[2].ports = {Be16(8500), Be16(9000)};
+    rules.listeners.pop_back();
+    this->apply(rules);
+    for (const std::uint16_t port : std::array<std::uint16_t, 3>{8500, 9000, 9001})
+        EXPECT_FALSE(this->answers(port)) << port;
+    EXPECT_TRUE(this->answers(8499));
+    EXPECT_TRUE(this->answers(22, other_vip));
+}
+
+TYPED_TEST(GuardInKernel, NoReplyOfABackendThatAnswersFromEveryPortIsForwarded) {
+    const bool v4 = this->address(TypeParam::vip).is_v4();
+    const IpAddress neighbour = this->address(v4 ? "198.18.2.12" : "2001:db8:2::12");
+    GuardRules rules = this->rules();
+    rules.nat_backends = {{this->address(TypeParam::backend), PortRange::all(), Protocol::udp}};
+    this->apply(rules);
+    this->client.enter();
+    const Socket sink(this->address(TypeParam::client), SOCK_DGRAM);
+    sink.bind(this->address(TypeParam::client), 5000);
+    this->backend.enter();
+    NetworkNamespace::run("ip addr add " + neighbour.text() + (v4 ? "/24 dev s" : "/64 dev s nodad"));
+    for (const std::uint16_t port : std::array<std::uint16_t, 3>{80, 4711, 0}) {
+        const IpAddress from = port == 0 ? neighbour : this->address(TypeParam::backend);
+        const Socket source(from, SOCK_DGRAM);
+        source.bind(from, port);
+        source.connect(this->address(TypeParam::client), 5000);
+        source.send(from.text());
+    }
+    EXPECT_EQ(sink.receive(), neighbour.text());
 }
 
 TYPED_TEST(GuardInKernel, ManyEndpointsFit) {

@@ -332,6 +332,60 @@ TEST_P(XdpRules, ListenersMatchExactly) {
     expect(frame(ip(a_.client, a_.vip, IPPROTO_TCP, transport(service_port, client_port))), steer_local, "reversed");
 }
 
+// Ranges whose ends are anywhere, and whole addresses; backends that answer from every port.
+TEST_P(XdpRules, RangesMatchTheirPortsAndNoOthers) {
+    const auto to = [this](const IpAddress& vip, std::uint8_t protocol, std::uint16_t port) {
+        return frame(ip(a_.client, vip, protocol, transport(client_port, port)));
+    };
+    using Ends = std::pair<std::uint16_t, std::uint16_t>;
+    for (const auto& [first, last] : {Ends{8000, 8999}, Ends{1, 65535}, Ends{1, 2}, Ends{65534, 65535},
+                                      Ends{32767, 32768}, Ends{1, 32767}, Ends{32768, 65535}, Ends{4095, 8193}}) {
+        const SteeringSet set{.listeners = {}, .ranges = {{a_.vip, {Be16(first), Be16(last)}, Protocol::udp}}};
+        ASSERT_TRUE(steering_->admit(set));
+        ASSERT_TRUE(steering_->retire(set));
+        const std::string name = set.ranges[0].text();
+        for (const std::uint16_t port : {first, last, static_cast<std::uint16_t>((first + last) / 2)}) {
+            expect(to(a_.vip, IPPROTO_UDP, port), steer_listener, name + " " + std::to_string(port));
+            expect(to(a_.vip, IPPROTO_TCP, port), steer_local, "another protocol");
+            expect(to(a_.udp_vip, IPPROTO_UDP, port), steer_local, "another address");
+        }
+        for (int port : {first - 1, last + 1}) {
+            if (port < 0 || port > 65535) continue;
+            expect(to(a_.vip, IPPROTO_UDP, static_cast<std::uint16_t>(port)), steer_local,
+                   name + " " + std::to_string(port));
+        }
+        expect(frame(fragment(a_.client, a_.vip, IPPROTO_UDP, 64, false, Bytes(16))), steer_listener_fragment, name);
+    }
+    ASSERT_TRUE(steering_->retire({}));
+    expect(to(a_.vip, IPPROTO_UDP, 8192), steer_local, "what was retired");
+}
+
+TEST_P(XdpRules, AWholeAddressIsOneProtocolsOnly) {
+    const SteeringSet set{.listeners = {},
+                          .ranges = {{a_.vip, PortRange::all(), Protocol::tcp}},
+                          .backends = {endpoint(a_.backend, 0, Protocol::tcp)}};
+    ASSERT_TRUE(steering_->admit(set));
+    ASSERT_TRUE(steering_->retire(set));
+    for (const std::uint16_t port : std::array<std::uint16_t, 5>{0, 1, 22, service_port, 65535}) {
+        const std::string name = std::to_string(port);
+        const auto there = transport(client_port, port), back = transport(port, client_port);
+        expect(frame(ip(a_.client, a_.vip, IPPROTO_TCP, there)), steer_listener, name);
+        expect(frame(ip(a_.client, a_.vip, IPPROTO_UDP, there)), steer_local, name + "/udp");
+        expect(frame(ip(a_.client, a_.host, IPPROTO_TCP, there)), steer_local, name + " of this host");
+        expect(frame(ip(a_.backend, a_.client, IPPROTO_TCP, back)), steer_backend, name + ": a reply");
+        expect(frame(ip(a_.backend, a_.client, IPPROTO_UDP, back)), steer_unmatched, name + "/udp from the backend");
+        expect(frame(ip(a_.backend, a_.host, IPPROTO_TCP, back)), steer_local, name + ": a health check's reply");
+        const auto error = [&](const IpAddress& sender, const Bytes& quoted) {
+            return frame(ip(a_.stranger, sender, icmp_protocol(), icmp(unreachable(), quoted)));
+        };
+        expect(error(a_.vip, ip(a_.vip, a_.client, IPPROTO_TCP, back)), steer_icmp_error, name + ": about a reply");
+        expect(error(a_.client, ip(a_.client, a_.backend, IPPROTO_TCP, there)), steer_icmp_error,
+               name + ": about a request");
+    }
+    expect(frame(ip(a_.client, a_.vip, icmp_protocol(), icmp(echo_request(), reply_))), steer_icmp, "ping");
+    expect(frame(ip(a_.client, a_.vip, IPPROTO_ESP, Bytes(32))), steer_kernel_protocol, "another protocol");
+}
+
 TEST_P(XdpRules, FragmentsGoByTheirAddress) {
     const auto ports = transport(client_port, 22);
     for (const std::uint8_t protocol : {IPPROTO_TCP, IPPROTO_UDP}) {

@@ -129,7 +129,7 @@ TEST(Changes, ListWhatCameAndWhatWent) {
               "+ service.web.backend  198.18.2.16 weight 5 state drain\n"
               "- service.dns.backend  198.18.3.9\n");
     EXPECT_EQ(changes_of([](DesiredState& s) {
-                  s.services[0].vips[0].port = Be16(8443);
+                  s.services[0].vips[0].ports = Be16(8443);
                   s.node.source = {IpAddress::v4(198, 18, 1, 11)};
               }),
               "+ node.source  198.18.1.11\n"

@@ -130,7 +130,7 @@ socket = "/run/shunt/other.sock"
 DesiredState expected_everything() {
     const auto ip = [](const char* text) { return *IpAddress::parse(text); };
     const auto vip = [&](const char* address, std::uint16_t port, Protocol protocol) {
-        return Endpoint{ip(address), Be16(port), protocol};
+        return Vip{ip(address), Be16(port), protocol};
     };
     DesiredState s;
     s.node = {"lb1", "/etc/shunt/hash.seed", {ip("198.18.1.11"), ip("2001:db8:1::11")}};
@@ -302,9 +302,7 @@ TEST(Toml, RefusesFeaturesThatAreNotBuilt) {
     for (const char* text :
          {"[http]\nlisten = \"127.0.0.1:9480\"", "[announce]\ndevice = \"x\"", "[ha]\nhold = \"3s\"",
           "[sync]\ngroup = \"g\"", "[node]\nnat_pool = [\"198.18.1.64/28\"]", "[dataplane]\nidle = \"interrupt\"",
-          "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\"",
-          "[[service]]\nname = \"a\"\nvip = [\"198.18.0.10:8000-8999/udp\"]",
-          "[[service]]\nname = \"a\"\nvip = [\"198.18.0.10:*/tcp\"]"}) {
+          "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\""}) {
         EXPECT_NE(sentence(text).find("not available in this version; "), std::string::npos) << sentence(text);
     }
 }
@@ -313,7 +311,14 @@ const std::vector<std::pair<const char*, const char*>> wrong_in_service{
     {"vip", "\"198.18.0.10:443/tcp\""},
     {"vip", "[\"198.18.0.10:443\"]"},
     {"vip", "[\"198.18.0.10:443/icmp\"]"},
-    {"vip", "[\"198.18.0.10:0/tcp\"]"},
+    {"vip", "[\"198.18.0.10:0-5/tcp\"]"},
+    {"vip", "[\"198.18.0.10:9-8/tcp\"]"},
+    {"vip", "[\"198.18.0.10:8-/tcp\"]"},
+    {"vip", "[\"198.18.0.10:-8/tcp\"]"},
+    {"vip", "[\"198.18.0.10:1-65536/tcp\"]"},
+    {"vip", "[\"198.18.0.10:*-8/tcp\"]"},
+    {"vip", "[\"2001:db8::10:*/tcp\"]"},
+    {"vip", "[\"[198.18.0.10]:*/tcp\"]"},
     {"vip", "[\"2001:db8::10:443/tcp\"]"},
     {"vip", "[\"198.18.0.10/tcp\"]"},
     {"vip", "[\"198.18.0.10:70000/tcp\"]"},

@@ -142,6 +142,88 @@ TEST(Validate, WarnsOfBackendsBehindSeveralVips) {
                     .warnings.empty());
 }
 
+TEST(Validate, RangesOfOneAddressDoNotOverlap) {
+    const auto two = [](const std::string& one, const std::string& other) {
+        return service("a", '"' + one + '"') + service("b", '"' + other + '"');
+    };
+    const std::string range = "198.18.0.10:8000-8999/udp";
+    EXPECT_EQ(error_in(two(range, "198.18.0.10:8999-9100/udp")),
+              "f:8:8: the VIP 198.18.0.10:8999-9100/udp overlaps 198.18.0.10:8000-8999/udp of service \"a\"");
+    EXPECT_EQ(error_in(two("198.18.0.10:8999-9100/udp", range)),
+              "f:8:8: the VIP 198.18.0.10:8000-8999/udp overlaps 198.18.0.10:8999-9100/udp of service \"a\"");
+    EXPECT_EQ(error_in(two("198.18.0.10:1-65535/udp", "198.18.0.10:53-54/udp")),
+              "f:8:8: the VIP 198.18.0.10:53-54/udp overlaps 198.18.0.10:1-65535/udp of service \"a\"");
+    EXPECT_EQ(error_in(service("a", '"' + range + "\", \"198.18.0.10:8000-8001/udp\"")),
+              "f:4:37: the VIP 198.18.0.10:8000-8001/udp overlaps 198.18.0.10:8000-8999/udp of the same service");
+    EXPECT_EQ(error_in(two(range, range)), "f:8:8: the VIP 198.18.0.10:8000-8999/udp belongs to service \"a\" already");
+    EXPECT_EQ(error_in(two("198.18.0.10:*/udp", "198.18.0.10:0/udp")),
+              "f:8:8: the VIP 198.18.0.10:*/udp belongs to service \"a\" already");
+    // The most specific wins; beside it there is room for another.
+    for (const char* fits : {"198.18.0.10:8500/udp", "198.18.0.10:*/udp", "198.18.0.10:9000-9100/udp",
+                             "198.18.0.10:8000-8999/tcp", "198.18.0.11:8000-8999/udp"}) {
+        const Judged found = judged(two(range, fits));
+        EXPECT_TRUE(found.errors.empty() && found.warnings.empty()) << fits;
+    }
+}
+
+TEST(Validate, AWholeAddressIsWarnedOfOnce) {
+    EXPECT_EQ(warning_in(service("a", "\"198.18.0.10:*/tcp\"")),
+              "f:4:8: 198.18.0.10:*/tcp take every TCP port of the address that has no service of its own, that of ssh "
+              "included");
+    const std::string two = warning_in(service("a", "\"198.18.0.10:*/tcp\", \"198.18.0.11:*/tcp\""));
+    EXPECT_NE(two.find("198.18.0.10:*/tcp and 1 more take"), std::string::npos) << two;
+    EXPECT_TRUE(judged(service("a", "\"198.18.0.10:*/udp\"")).warnings.empty());
+    EXPECT_EQ(error_in("[node]\nsource = [\"198.18.0.10\"]\n" + service("a", "\"198.18.0.10:*/udp\"")),
+              "f:6:8: 198.18.0.10:*/udp would take the answers to this node's own connections: 198.18.0.10 is a source "
+              "of [node]");
+}
+
+TEST(Validate, ChecksOfRangesHaveAPort) {
+    const std::string range = "\"198.18.0.10:8000-8999/udp\"", check = "[service.check]\n";
+    EXPECT_EQ(error_in(service("a", range, check) + backend("198.18.2.11")),
+              "f:5:1: service \"a\": the check has no port, nor has 198.18.2.11, and 198.18.0.10:8000-8999/udp has "
+              "many");
+    EXPECT_TRUE(judged(service("a", range, check + "port = 80") + backend("198.18.2.11")).errors.empty());
+    EXPECT_TRUE(judged(service("a", range + ", \"198.18.0.10:80/tcp\"", check) + backend("198.18.2.11")).errors.empty())
+        << "the first port that stands alone";
+    EXPECT_TRUE(judged(service("a", range, check) + backend("198.18.2.11", "port = 80")).errors.empty());
+}
+
+TEST(Validate, APortOfTheBackendMakesOneOfMany) {
+    const std::string range = "\"198.18.0.10:8000-8999/udp\"", fixed = backend("198.18.2.11", "port = 80");
+    EXPECT_EQ(warning_in(service("a", range) + fixed),
+              "f:8:8: all ports of 198.18.0.10:8000-8999/udp become port 80 of 198.18.2.11: two connections from one "
+              "client port would be one at the backend, and replies without a known flow are dropped");
+    EXPECT_EQ(error_in(service("a", range, "flows = \"off\"") + fixed),
+              "f:8:8: all ports of 198.18.0.10:8000-8999/udp become port 80 of 198.18.2.11, and with flows = \"off\" "
+              "nobody could tell which port a reply is to come from");
+    EXPECT_EQ(error_in(service("a", range, "mode = \"direct\"") + fixed),
+              "f:8:8: mode \"direct\" keeps the VIP's port 8000-8999, but here is 80");
+    EXPECT_TRUE(judged(service("a", range, "flows = \"off\"") + backend("198.18.2.11")).errors.empty());
+    EXPECT_EQ(error_in(service("a", range) + backend("198.18.2.11") + backend("198.18.2.11")),
+              "f:9:1: the backend 198.18.2.11:*/udp is in service \"a\" twice");
+}
+
+TEST(Validate, BackendsOfRangesMeetThoseOfTheirPorts) {
+    const std::string off = service("a", "\"198.18.0.10:8000-8999/udp\"", "flows = \"off\"") + backend("198.18.2.11");
+    const auto beside = [](const char* vip) {
+        return service("b", '"' + std::string(vip) + '"') + backend("198.18.2.11");
+    };
+    EXPECT_EQ(error_in(off + beside("198.18.0.11:8500/udp")),
+              "f:13:1: the backend 198.18.2.11:8500/udp is in services \"a\" and \"b\", and \"a\" has flows = "
+              "\"off\": nobody could tell whose its replies are");
+    EXPECT_TRUE(judged(off + beside("198.18.0.11:9000/udp")).errors.empty());
+    EXPECT_TRUE(judged(off + beside("198.18.0.11:8500/tcp")).errors.empty());
+    EXPECT_EQ(judged(off + beside("198.18.0.11:*/udp")).errors.size(), 1U);
+    // Only where the ports are the same two connections could be one.
+    const std::string on = service("a", "\"198.18.0.10:8000-8999/udp\"") + backend("198.18.2.11");
+    EXPECT_EQ(warning_in(on + beside("198.18.0.11:8999-9100/udp")),
+              "f:6:1: the backend 198.18.2.11:*/udp is behind 2 VIPs (198.18.0.10:8000-8999/udp, "
+              "198.18.0.11:8999-9100/udp): two connections from one client port would be one at the backend");
+    EXPECT_TRUE(judged(on + beside("198.18.0.11:9000-9100/udp")).warnings.empty());
+    EXPECT_TRUE(judged(on + beside("198.18.0.10:*/udp")).warnings.empty()) << "the range is taken out of it";
+}
+
 TEST(Validate, AddressesAreThoseOfMachines) {
     EXPECT_EQ(error_in(service("web", web_vip) + backend("198.18.0.10")),
               "f:7:11: 198.18.0.10 is also a VIP, of service \"web\"");
@@ -462,8 +544,8 @@ TEST(ValidateModes, OnlyTranslatedRepliesMeet) {
 
 TEST(Validate, KeepsToTheBoundsOfSharedMemory) {
     const auto vip = [](std::uint32_t n) {
-        return Endpoint{IpAddress::v4(198, 18, static_cast<std::uint8_t>(n >> 16), 1),
-                        Be16(static_cast<std::uint16_t>(n)), Protocol::tcp};
+        return Vip{IpAddress::v4(198, 18, static_cast<std::uint8_t>(n >> 16), 1), Be16(static_cast<std::uint16_t>(n)),
+                   Protocol::tcp};
     };
     DesiredState services;
     for (std::uint32_t i = 0; i < 16'384; ++i) {

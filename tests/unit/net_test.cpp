@@ -7,6 +7,7 @@
 #include "src/net/address.h"
 #include "src/net/checksum.h"
 #include "src/net/packet_hash.h"
+#include "src/net/vip.h"
 
 namespace shunt {
 namespace {
@@ -34,6 +35,34 @@ TEST(IpAddress, RefusesWhatIsNoAddress) {
 TEST(IpAddress, OrdersNumerically) {
     EXPECT_LT(*IpAddress::parse("198.18.0.9"), *IpAddress::parse("198.18.0.10"));
     EXPECT_LT(*IpAddress::parse("2001:db8::9"), *IpAddress::parse("2001:db8::10"));
+}
+
+TEST(Vip, ReadsAndWritesOnePortARangeAndAll) {
+    for (const char* text : {"198.18.0.10:443/tcp", "[2001:db8::10]:53/udp", "198.18.0.10:8000-8999/udp",
+                             "[2001:db8::10]:1-65535/tcp", "198.18.0.10:*/tcp", "[2001:db8::10]:*/udp"}) {
+        const auto vip = Vip::parse(text);
+        ASSERT_TRUE(vip) << text;
+        EXPECT_EQ(vip->text(), text);
+    }
+    EXPECT_EQ(Vip::parse("198.18.0.10:0/tcp"), Vip::parse("198.18.0.10:*/tcp"));
+    EXPECT_EQ(Vip::parse("198.18.0.10:80-80/tcp"), Vip::parse("198.18.0.10:80/tcp"));
+    EXPECT_NE(Vip::parse("198.18.0.10:1-65535/tcp"), Vip::parse("198.18.0.10:*/tcp"));
+    for (const char* text :
+         {"", "198.18.0.10", "198.18.0.10:443", "198.18.0.10/tcp", "198.18.0.10:443/icmp", "198.18.0.10:/tcp",
+          "198.18.0.10:80-/tcp", "198.18.0.10:-80/tcp", "198.18.0.10:9-8/tcp", "198.18.0.10:0-8/tcp",
+          "198.18.0.10:1-65536/tcp", "198.18.0.10:**/tcp", "198.18.0.10:1-*/tcp", "2001:db8::10:*/tcp",
+          "[198.18.0.10]:*/tcp", "[2001:db8::10:*/tcp", "[]:*/tcp", "198.18.0.10: 1/tcp"}) {
+        EXPECT_FALSE(Vip::parse(text)) << text;
+    }
+}
+
+TEST(Vip, RangesContainAndOverlapByTheirEnds) {
+    const PortRange range(Be16(255), Be16(256));  // in network order the second is the smaller number
+    EXPECT_TRUE(range.contains(Be16(255)) && range.contains(Be16(256)));
+    EXPECT_FALSE(range.contains(Be16(254)) || range.contains(Be16(257)));
+    EXPECT_TRUE(range.overlaps(Be16(256)) && range.overlaps({Be16(1), Be16(255)}));
+    EXPECT_FALSE(range.overlaps(Be16(257)) || range.overlaps({Be16(1), Be16(254)}));
+    EXPECT_TRUE(PortRange::all().contains(Be16(0)) && PortRange::all().contains(Be16(65535)));
 }
 
 TEST(AddressAndPort, ReadsBothFamilies) {

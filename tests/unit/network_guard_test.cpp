@@ -8,7 +8,7 @@
 namespace shunt::controlplane {
 namespace {
 
-Endpoint endpoint(const char* address, std::uint16_t port, Protocol protocol = Protocol::tcp) {
+Vip endpoint(const char* address, std::uint16_t port, Protocol protocol = Protocol::tcp) {
     return {*IpAddress::parse(address), Be16(port), protocol};
 }
 
@@ -25,18 +25,30 @@ delete table inet shunt_lb1
 table inet shunt_lb1 {
     set listeners4 { type ipv4_addr . inet_proto . inet_service; }
     set listeners6 { type ipv6_addr . inet_proto . inet_service; }
+    set ranges4 { type ipv4_addr . inet_proto . inet_service; flags interval; }
+    set ranges6 { type ipv6_addr . inet_proto . inet_service; flags interval; }
+    set whole4 { type ipv4_addr . inet_proto; }
+    set whole6 { type ipv6_addr . inet_proto; }
     set backends4 { type ipv4_addr . inet_proto . inet_service; }
     set backends6 { type ipv6_addr . inet_proto . inet_service; }
+    set whole_backends4 { type ipv4_addr . inet_proto; }
+    set whole_backends6 { type ipv6_addr . inet_proto; }
     set ports { type ifname; }
     chain input {
         type filter hook input priority -10; policy accept;
         ip daddr . meta l4proto . th dport @listeners4 counter drop
         ip6 daddr . meta l4proto . th dport @listeners6 counter drop
+        ip daddr . meta l4proto . th dport @ranges4 counter drop
+        ip6 daddr . meta l4proto . th dport @ranges6 counter drop
+        ip daddr . meta l4proto @whole4 counter drop
+        ip6 daddr . meta l4proto @whole6 counter drop
     }
     chain forward {
         type filter hook forward priority -10; policy accept;
         iifname @ports ip saddr . meta l4proto . th sport @backends4 counter drop
         iifname @ports ip6 saddr . meta l4proto . th sport @backends6 counter drop
+        iifname @ports ip saddr . meta l4proto @whole_backends4 counter drop
+        iifname @ports ip6 saddr . meta l4proto @whole_backends6 counter drop
     }
 }
 add element inet shunt_lb1 listeners4 {
@@ -87,6 +99,24 @@ add element inet shunt_lb1 ports {
 )");
 }
 
+TEST(GuardText, RangesAndWholeAddressesHaveSetsOfTheirOwn) {
+    GuardRules rules{.listeners = {endpoint("198.18.0.10", 443)}};
+    GuardRules more = rules;
+    more.listeners.push_back({*IpAddress::parse("198.18.0.10"), {Be16(8000), Be16(8999)}, Protocol::udp});
+    more.listeners.push_back({*IpAddress::parse("2001:db8::10"), PortRange::all(), Protocol::tcp});
+    more.nat_backends.push_back({*IpAddress::parse("198.18.2.11"), PortRange::all(), Protocol::udp});
+    EXPECT_EQ(guard_change_script("lb1", rules, more), R"(add element inet shunt_lb1 ranges4 {
+198.18.0.10 . udp . 8000-8999,
+}
+add element inet shunt_lb1 whole6 {
+2001:db8::10 . tcp,
+}
+add element inet shunt_lb1 whole_backends4 {
+198.18.2.11 . udp,
+}
+)");
+}
+
 TEST(GuardText, ManyElementsAreManyStatements) {
     GuardRules rules;
     for (std::uint16_t port = 1; port <= 2001; ++port) rules.listeners.push_back(endpoint("198.18.0.10", port));
@@ -94,7 +124,7 @@ TEST(GuardText, ManyElementsAreManyStatements) {
     std::size_t statements = 0;
     for (std::size_t at = 0; (at = text.find("add element", at)) != std::string::npos; ++at) ++statements;
     EXPECT_EQ(statements, 3U);
-    EXPECT_EQ(std::count(text.begin(), text.end(), '}'), 5 + 2 + 1 + 3) << "sets, chains, the table, statements";
+    EXPECT_EQ(std::count(text.begin(), text.end(), '}'), 11 + 2 + 1 + 3) << "sets, chains, the table, statements";
     EXPECT_TRUE(text.ends_with("198.18.0.10 . tcp . 2001,\n}\n"));
 }
 

@@ -31,6 +31,7 @@ std::uint64_t walk(const shm::Tables& tables) {
         }
         for (std::uint64_t h = 0; h < 4; ++h) sum += tables.choose(listener, h << 62).value;
         sum += tables.listener_map.find(listener.address, listener.port, listener.protocol);
+        sum += tables.listener_of(listener.address, listener.last_port, listener.protocol).value;
         sum += tables.route(listener.address).value + tables.is_local(listener.address);
     }
     return sum;

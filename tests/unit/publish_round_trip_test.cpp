@@ -110,7 +110,7 @@ TEST(RoundTrip, VerdictsAreReadBack) {
         const config::Service& service = fleet.state.services[s];
         for (std::size_t b = 0; service.check && b < service.backends.size(); ++b) {
             const config::Backend& backend = service.backends[b];
-            const bool used = std::any_of(service.vips.begin(), service.vips.end(), [&](const Endpoint& vip) {
+            const bool used = std::any_of(service.vips.begin(), service.vips.end(), [&](const Vip& vip) {
                 return can_serve(service.mode, vip.address.family(), backend.address.family());
             });
             if (!used || fleet.verdicts[s][b] == shm::Verdict::unchecked) continue;

@@ -17,9 +17,7 @@ config::Backend backend(const char* address, std::uint16_t port = 0) {
     return {.address = *IpAddress::parse(address), .port = port};
 }
 
-Endpoint vip(const char* address, std::uint16_t port) {
-    return {*IpAddress::parse(address), Be16(port), Protocol::tcp};
-}
+Vip vip(const char* address, std::uint16_t port) { return {*IpAddress::parse(address), Be16(port), Protocol::tcp}; }
 
 config::Service web() {
     return {.name = "web",
@@ -510,6 +508,39 @@ TEST_F(PortsTest, SaysWhenTheDataPlaneIsAnotherThanTheDesiredOne) {
     desired.dataplane.timeouts.udp = Duration::seconds(5);
     apply(desired);
     EXPECT_TRUE(reply().warnings.empty());  // tables carry them
+}
+
+TEST(Ranges, TheGuardKnowsWholeAddressesAndBackendsThatAnswerFromEveryPort) {
+    config::DesiredState state;
+    state.services = {web()};
+    state.services[0].vips = {*Vip::parse("198.18.0.10:*/tcp"), *Vip::parse("198.18.0.10:80/tcp")};
+    state.services[0].backends = {backend("198.18.2.11"), backend("198.18.2.12", 8080)};
+    const GuardRules rules = guard_rules(state);
+    EXPECT_EQ(rules.listeners, state.services[0].vips);
+    std::vector<std::string> backends;
+    for (const Vip& one : rules.nat_backends) backends.push_back(one.text());
+    EXPECT_EQ(backends, (std::vector<std::string>{"198.18.2.11:*/tcp", "198.18.2.12:8080/tcp", "198.18.2.11:80/tcp",
+                                                  "198.18.2.12:8080/tcp"}));
+}
+
+TEST(Ranges, AServiceIsNamedByAnyOfItsVips) {
+    config::DesiredState state;
+    state.services = {web(), dns()};
+    state.services[1].vips.push_back(*Vip::parse("[2001:db8::53]:5300-5399/udp"));
+    EXPECT_EQ(name_of_service(state, "198.18.0.10:80/tcp"), "web");
+    EXPECT_EQ(name_of_service(state, "[2001:db8::53]:5300-5399/udp"), "dns");
+    for (const char* other : {"web", "198.18.0.10:81/tcp", "198.18.0.10:80/udp", "[2001:db8::53]:5300/udp", ""}) {
+        EXPECT_EQ(name_of_service(state, other), other);
+    }
+}
+
+TEST(Ranges, AChecksPortIsItsOwnTheBackendsOrThatOfTheFirstSinglePort) {
+    config::Service service = web();
+    service.vips = {*Vip::parse("198.18.0.10:8000-8999/tcp"), *Vip::parse("198.18.0.10:80/tcp")};
+    EXPECT_EQ(check_of(service, backend("198.18.2.11"))->check.port, 80);
+    EXPECT_EQ(check_of(service, backend("198.18.2.11", 8080))->check.port, 8080);
+    service.check->port = 9;
+    EXPECT_EQ(check_of(service, backend("198.18.2.11", 8080))->check.port, 9);
 }
 
 TEST_F(CoreTest, AGuardThatSomebodyRemovedIsPutBack) {
