@@ -125,8 +125,8 @@ struct ChooseBackend {
     }
 
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
-    // belongs to the listener whose table gives this backend for this client, one that leads to this port of the backend
-    // or one whose packets keep their port; unless another backend has that flow.
+    // belongs to the listener whose table gives this backend for this client, one that leads to this port of the
+    // backend or one whose packets keep their port; unless another backend has that flow.
     Verdict derive(Lane& lane) noexcept {
         const FiveTuple& t = lane.tuple;
         const SourceNumber any(context.tables.source_map.find(t.source, shm::any_port, t.protocol));
