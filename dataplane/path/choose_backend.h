@@ -11,6 +11,8 @@
 // of connections nobody knows, flows there is no room for, errors, and replies, whose listener is derived by it.
 #pragma once
 
+#include <algorithm>
+
 #include "dataplane/path/look_up_flow.h"
 #include "dataplane/schedulers/list.h"
 
@@ -126,8 +128,8 @@ struct ChooseBackend {
     }
 
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
-    // belongs to the listener whose table gives this backend for this client: one that leads to this port of the
-    // backend, or one whose packets keep their port.
+    // belongs to the listener whose table gives this backend for this client, one that leads to this port of the
+    // backend or one whose packets keep their port; unless another backend has that flow.
     Verdict derive(Lane& lane, Own known) noexcept {
         const FiveTuple& t = lane.tuple;
         const SourceNumber any(context.tables.source_map.find(t.source, shm::any_port, t.protocol));
@@ -155,13 +157,30 @@ struct ChooseBackend {
             const shm::Handle handle = tables.choose(listener, tables.hash(listener, forward));
             const shm::BackendRecord& backend = tables.backend(handle);
             if (!handle || backend.source != number) continue;
+            const Be16 service_port = many ? port : Be16{};
+            if (is_taken(lane, {lane.peer(), lane.peer_port(), index, service_port}, listener)) continue;
             context.give(lane, index, listener, handle, backend);
-            if (many) lane.service_port = port;
+            lane.service_port = service_port;
             context.counters.flows_derived.add(1);
             if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane, known));
             return true;
         }
         return false;
+    }
+    // Does anybody know the flow? Then it is not the backend's that speaks now, late or out of turn: its own flows were
+    // looked for before. It must not get this one by saying something.
+    bool is_taken(const Lane& lane, const FlowKey& flow, const shm::ListenerRecord& listener) const noexcept {
+        if (!(listener.flags & shm::ListenerRecord::flows_on)) return false;
+        const auto is_it = [&](const FlowEntry& entry) {
+            return entry.listener == flow.listener && entry.service_port == flow.service_port &&
+                   context.policy.backend_of(entry, listener) != nullptr;
+        };
+        const auto is_known_to = [&](const FlowTable& table) {
+            return table.find(lane.bucket_hash, flow.peer, flow.peer_port, is_it).has_value();
+        };
+        if (is_known_to(context.own)) return true;
+        const bool is_killed = context.killed.contains(flow.peer, flow.peer_port, flow.listener);
+        return !is_killed && std::ranges::any_of(context.others, is_known_to);
     }
 };
 

@@ -12,6 +12,7 @@ can be tried against the backends directly.
     network.py     the topology above: addresses, routes, counters
     laboratory.py  a laboratory: the network, its backends, and the clean-up that always happens
     config.py      Shunt's configuration as a dictionary and as TOML
+    api.py         the control plane's API over its socket
     shunt.py       Shunt's three programs, run inside the laboratory
     modes.py       a service for every mode, and what its backends need
     narrow.py      routers on the way that take less than the cables
@@ -21,7 +22,7 @@ can be tried against the backends directly.
     opener.py      program: many short HTTP connections that count who answered
     wrk.py         wrk, and what it says of socket errors
     frames.py      frames made by hand, and captures
-    waiting.py     the one way to wait
+    waiting.py     the ways to wait
     demo.py        what scripts/demo shows
 
 Beside it, without a network: bench.py, what scripts/bench does (docs/performance.md); bench_goals.py, the promises it

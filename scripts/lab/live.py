@@ -7,6 +7,9 @@ stream of numbered datagrams, spread over a few sockets, of which every one must
     python3 -m lab.live --tcp 198.18.0.10:7000 --tcp '[2001:db8::10]:7000' --connections 1000 \
         --udp 198.18.0.10:7000 --udp-rate 1000
 
+With `--lifetime` a connection ends after so long, and one that ended or broke is replaced by another. Every trouble says
+between which moments it happened: `since`, when all was still well, and `at`, both by time.monotonic().
+
 It answers words on standard input with a JSON document: `report`; `mark` (start counting "since the mark" anew);
 `finish` (wait for what is under way, report, end).
 """
@@ -27,7 +30,7 @@ from .message import REPLY, REQUEST
 TICK_SECONDS = 0.01
 CONNECTS_PER_TICK = 20
 BATCH = 64
-NAMED_TROUBLES = 20  # so many are described; all are counted
+NAMED_TROUBLES = 20  # so many are described unless more are asked for; all are counted
 
 
 @dataclass(slots=True)
@@ -37,7 +40,9 @@ class Connection:
     sock: socket.socket
     number: int = 0  # of the last message sent
     answered: int = 0  # of the last message answered
+    opened_at: float = 0.0
     sent_at: float = 0.0  # until it is connected: when that was asked
+    heard_at: float = 0.0  # until the first answer: when it was opened
     connected: bool = False
     since_mark: int = 0
     backend: str = ""
@@ -47,32 +52,38 @@ class Connection:
 class Troubles:
     """What went wrong: all of it counted, the first few described."""
 
-    def __init__(self, started: float):
+    def __init__(self, started: float, named: int):
         self.started = started
+        self.named = named
         self.counts: Counter[str] = Counter()
         self.first: list[dict[str, Any]] = []
 
-    def add(self, what: str, **details: Any) -> None:
+    def add(self, what: str, since: float, **details: Any) -> None:
         self.counts[what] += 1
-        if len(self.first) < NAMED_TROUBLES:
-            self.first.append({"what": what, "after_seconds": round(time.monotonic() - self.started, 3), **details})
+        if len(self.first) < self.named:
+            now = time.monotonic()
+            self.first.append({"what": what, "since": since, "at": now, "after_seconds": round(now - self.started, 3),
+                               **details})
 
 
 class TcpLoad:
     """`wanted` connections, each asked once per `period`; they take turns, a slice of them at every tick."""
 
     def __init__(self, loop: Loop, targets: list[tuple[str, int]], wanted: int, period: float, patience: float,
-                 troubles: Troubles):
+                 lifetime: float, troubles: Troubles):
         self.loop, self.targets, self.wanted, self.patience, self.troubles = loop, targets, wanted, patience, troubles
+        self.lifetime = lifetime  # 0: for good
         self.slices: list[list[Connection]] = [[] for _ in range(max(1, round(period / TICK_SECONDS)))]
         self.turn = 0
         self.opened = 0
+        self.replaced = 0
         self.exchanges = 0
         self.longest_wait = 0.0
         self.finishing = False
 
     def tick(self, now: float) -> None:
-        for _ in range(min(CONNECTS_PER_TICK, self.wanted - self.opened)):
+        missing = 0 if self.finishing else self.wanted + self.replaced - self.opened
+        for _ in range(min(CONNECTS_PER_TICK, missing)):
             self.connect(now)
         turn = self.slices[self.turn]
         self.turn = (self.turn + 1) % len(self.slices)
@@ -80,14 +91,18 @@ class TcpLoad:
             if connection.answered < connection.number or not connection.connected:
                 if now - connection.sent_at > self.patience:
                     self.lose(connection, "timed_out")
-            elif not self.finishing:
+            elif self.finishing:
+                continue
+            elif self.lifetime and now - connection.opened_at > self.lifetime:
+                self.close(connection)
+            else:
                 self.send(connection, now)
 
     def connect(self, now: float) -> None:
         target = self.targets[self.opened % len(self.targets)]
         sock = socket.socket(family_of(target[0]), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(self.opened, target, sock, sent_at=now)
+        connection = Connection(self.opened, target, sock, opened_at=now, sent_at=now, heard_at=now)
         self.slices[self.opened % len(self.slices)].append(connection)
         self.opened += 1
         self.loop.watch(sock, WRITE, partial(self.on_connected, connection))
@@ -142,18 +157,23 @@ class TcpLoad:
             self.lose(connection, "changed_backend", now=backend)
         else:
             connection.answered = number
+            connection.heard_at = time.monotonic()
             connection.since_mark += 1
             self.exchanges += 1
-            self.longest_wait = max(self.longest_wait, time.monotonic() - connection.sent_at)
+            self.longest_wait = max(self.longest_wait, connection.heard_at - connection.sent_at)
             return True
         return False
 
     def lose(self, connection: Connection, what: str, **details: Any) -> None:
-        self.troubles.add(what, connection=connection.conversation, target=connection.target[0],
+        self.troubles.add(what, connection.heard_at, connection=connection.conversation, target=connection.target[0],
                           port=connection.sock.getsockname()[1], backend=connection.backend,
                           answered=connection.answered, **details)
+        self.close(connection)
+
+    def close(self, connection: Connection) -> None:
         self.slices[connection.conversation % len(self.slices)].remove(connection)
         self.loop.close(connection.sock)
+        self.replaced += 1 if self.lifetime else 0
 
     def all(self) -> list[Connection]:
         return [connection for part in self.slices for connection in part]
@@ -168,7 +188,7 @@ class TcpLoad:
 
     def report(self) -> dict[str, Any]:
         live = [connection for connection in self.all() if connection.answered]
-        return {"wanted": self.wanted, "live": len(live), "exchanges": self.exchanges,
+        return {"wanted": self.wanted, "opened": self.opened, "live": len(live), "exchanges": self.exchanges,
                 "least_since_mark": min((connection.since_mark for connection in live), default=0),
                 "longest_wait_ms": round(self.longest_wait * 1000),
                 "per_backend": dict(Counter(connection.backend for connection in live)),
@@ -180,10 +200,11 @@ class UdpLoad:
 
     def __init__(self, loop: Loop, targets: list[tuple[str, int]], rate: float, flows: int, patience: float,
                  troubles: Troubles):
-        self.rate, self.patience, self.troubles = rate, patience, troubles
+        self.targets, self.rate, self.patience, self.troubles = targets, rate, patience, troubles
         self.sockets: list[socket.socket] = []
         self.backends: list[str] = [""] * flows
-        self.waiting: dict[int, float] = {}  # number: when it was sent
+        self.heard_at: list[float] = [time.monotonic()] * flows
+        self.waiting: dict[int, tuple[float, str]] = {}  # number: when it was sent, and who had answered before
         self.due = 0.0
         self.sent = self.answered = 0
         self.finishing = False
@@ -206,11 +227,11 @@ class UdpLoad:
     def send(self, now: float) -> None:
         flow = self.sent % len(self.sockets)
         self.sent += 1
-        self.waiting[self.sent] = now
+        self.waiting[self.sent] = now, self.backends[flow]
         try:
             self.sockets[flow].send(REQUEST.pack(flow, self.sent))
         except OSError as error:  # refused: an ICMP error came back for an earlier one; this one is not answered
-            self.troubles.add("datagram_" + failure_name(error), flow=flow, number=self.sent)
+            self.datagram_trouble(failure_name(error), flow, number=self.sent)
 
     def on_replies(self, flow: int, sock: socket.socket, _events: int) -> None:
         for _ in range(BATCH):
@@ -219,7 +240,7 @@ class UdpLoad:
             except BlockingIOError:
                 return
             except OSError as error:
-                self.troubles.add("datagram_" + failure_name(error), flow=flow)
+                self.datagram_trouble(failure_name(error), flow)
                 continue
             self.judge(flow, *REPLY.unpack(reply))
 
@@ -228,34 +249,46 @@ class UdpLoad:
         before = self.backends[flow] or backend
         self.backends[flow] = backend
         if conversation != flow or number % len(self.sockets) != (flow + 1) % len(self.sockets):
-            self.troubles.add("datagram_of_another_flow", flow=flow, number=number)
+            self.datagram_trouble("of_another_flow", flow, number=number)
         elif self.waiting.pop(number, None) is None:
-            self.troubles.add("datagram_duplicated", flow=flow, number=number, backend=backend)
+            self.datagram_trouble("duplicated", flow, number=number)
         else:
             self.answered += 1
         if backend != before:
-            self.troubles.add("datagram_changed_backend", flow=flow, number=number, backend=before, now=backend)
+            self.datagram_trouble("changed_backend", flow, number=number, before=before)
+        self.heard_at[flow] = time.monotonic()
+
+    def datagram_trouble(self, what: str, flow: int, **details: Any) -> None:
+        self.troubles.add(f"datagram_{what}", self.heard_at[flow], flow=flow, target=self.target_of(flow),
+                          backend=self.backends[flow], **details)
+
+    def target_of(self, flow: int) -> str:
+        return self.targets[flow % len(self.targets)][0]
+
+    def lost(self) -> list[dict[str, Any]]:
+        now = time.monotonic()
+        return [{"number": number, "sent_at": sent_at, "backend": backend,
+                 "target": self.target_of((number - 1) % len(self.sockets))}
+                for number, (sent_at, backend) in self.waiting.items() if now - sent_at > self.patience]
 
     def settled(self) -> bool:
-        now = time.monotonic()
-        return all(now - sent_at > self.patience for sent_at in self.waiting.values())
+        return len(self.lost()) == len(self.waiting)
 
     def report(self) -> dict[str, Any]:
-        now = time.monotonic()
-        late = [number for number, sent_at in self.waiting.items() if now - sent_at > self.patience]
-        return {"sent": self.sent, "answered": self.answered, "waiting": len(self.waiting) - len(late),
-                "lost": len(late), "first_lost": late[:NAMED_TROUBLES],
+        lost = self.lost()
+        return {"sent": self.sent, "answered": self.answered, "waiting": len(self.waiting) - len(lost),
+                "lost": len(lost), "first_lost": lost[:self.troubles.named],
                 "per_backend": dict(Counter(self.backends) if self.sent else {})}
 
 
 class Live:
     def __init__(self, options: argparse.Namespace):
         self.started = self.marked = time.monotonic()
-        self.troubles = Troubles(self.started)
+        self.troubles = Troubles(self.started, options.named_troubles)
         self.loop = Loop(self.tick, TICK_SECONDS, self.answer)
         self.tcp = TcpLoad(self.loop, [split_target(text) for text in options.tcp],
                            options.connections if options.tcp else 0, 1 / options.message_rate, options.patience,
-                           self.troubles)
+                           options.lifetime, self.troubles)
         self.udp = UdpLoad(self.loop, [split_target(text) for text in options.udp],
                            options.udp_rate if options.udp else 0, options.udp_flows, options.udp_patience,
                            self.troubles)
@@ -286,6 +319,8 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=100)
     parser.add_argument("--message-rate", type=float, default=7.0, help="messages a second on every connection")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds until an unanswered message is a break")
+    parser.add_argument("--lifetime", type=float, default=0.0, help="seconds; 0: for good, and nothing is replaced")
+    parser.add_argument("--named-troubles", type=int, default=NAMED_TROUBLES, help="so many are described")
     parser.add_argument("--udp", action="append", default=[], metavar="ADDRESS:PORT")
     parser.add_argument("--udp-rate", type=float, default=1000.0)
     parser.add_argument("--udp-flows", type=int, default=8)

@@ -1,9 +1,9 @@
-"""The one way to wait: ask again until it is so, or say what was waited for."""
+"""The ways to wait: ask again until it is so, or say what was waited for; or do something so many times a second."""
 
 from __future__ import annotations
 
 import time
-from typing import Callable, TypeVar
+from typing import Callable, Iterator, TypeVar
 
 T = TypeVar("T")
 
@@ -22,3 +22,11 @@ def wait_until(predicate: Callable[[], T], timeout: float, what: str, every: flo
         if time.monotonic() >= deadline:
             raise NotInTime(f"{what}: not within {timeout:g} s")
         time.sleep(every)
+
+
+def at_rate(per_second: float, count: int) -> Iterator[int]:
+    """Numbers from 0 to `count` - 1, each when its time has come by the clock; who was late catches up."""
+    started = time.monotonic()
+    for number in range(count):
+        time.sleep(max(0.0, started + number / per_second - time.monotonic()))
+        yield number

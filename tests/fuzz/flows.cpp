@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "tests/fuzz/script.h"
+#include "tests/support/flow_model.h"
 #include "tests/support/golden.h"
 
 namespace shunt::test {
@@ -52,8 +53,6 @@ constexpr int most_changes = 4;  // of one script: each builds tables
 constexpr std::array<std::uint8_t, 6> flag_sets{tcp_syn,           tcp_ack, tcp_syn | tcp_ack,
                                                 tcp_fin | tcp_ack, tcp_rst, tcp_ack};
 
-enum class State : std::uint8_t { embryonic, established, closing, datagram };
-
 std::int64_t seconds_to_live(State state) {
     switch (state) {
         case State::embryonic:
@@ -68,23 +67,9 @@ std::int64_t seconds_to_live(State state) {
     return 0;
 }
 
-struct Machine {
-    bool is_there{true};
-    bool is_up{true};
-    config::BackendState state{config::BackendState::ready};
-    int incarnation{};
-
-    bool takes_flows() const { return is_there && is_up && state == config::BackendState::ready; }
-    bool keeps_flows(bool tcp) const {
-        if (!is_there || state == config::BackendState::maint) return false;
-        return is_up || tcp;
-    }
-};
-
 // What one worker knows of a flow.
 struct Known {
-    std::size_t backend{};
-    int incarnation{};
+    Seat seat{};
     State state{};
     Instant seen{};
 };
@@ -141,18 +126,11 @@ class Play {
         const auto found = known_[worker].find(flow);
         if (found == known_[worker].end()) return nullptr;
         Known& known = found->second;
-        const Machine& machine = machines_[flow.first][known.backend];
+        const Machine& machine = machines_[flow.first][known.seat.backend];
         const Duration age = instance_->clock.now() - known.seen;
-        const bool holds = machine.incarnation == known.incarnation && machine.keeps_flows(is_tcp(flow.first)) &&
+        const bool holds = machine.incarnation == known.seat.incarnation && machine.keeps_flows(is_tcp(flow.first)) &&
                            age <= Duration::seconds(seconds_to_live(known.state));
         return holds ? &known : nullptr;
-    }
-
-    State next_state(bool tcp, std::uint8_t flags, bool to_backend, State before) const {
-        if (!tcp) return State::datagram;
-        if (to_backend && (flags & (tcp_syn | tcp_ack)) == tcp_syn) return State::embryonic;
-        if (flags & (tcp_fin | tcp_rst) || before == State::closing) return State::closing;
-        return to_backend ? State::established : before;
     }
 
     void packet(ScriptReader& script) {
@@ -187,7 +165,7 @@ class Play {
         const bool tcp = is_tcp(flow.first);
         const bool opening = tcp && (flags & (tcp_syn | tcp_ack)) == tcp_syn;
         Known* known = find(worker, flow);
-        const bool chooses_again = known && opening && !machines_[flow.first][known->backend].takes_flows();
+        const bool chooses_again = known && opening && !machines_[flow.first][known->seat.backend].takes_flows();
         if (!known && !opening) known = find(1 - worker, flow);
         const Bytes bytes = build(flow, flags, client(flow), vip(flow.first)).build();
         const Instance::Output output = instance_->burst({bytes}, worker);
@@ -206,17 +184,16 @@ class Play {
             ASSERT_LT(backend, machines.size());
             ASSERT_TRUE(machines[backend].takes_flows()) << went_to;
             remember(worker, flow,
-                     {backend, machines[backend].incarnation, next_state(tcp, flags, true, State::established), {}});
+                     {{backend, machines[backend].incarnation}, next_state(tcp, flags, true, State::established), {}});
         } else {
-            ASSERT_EQ(went_to, machine(flow.first, known->backend)) << "a flow keeps its backend while it lives";
-            remember(worker, flow,
-                     {known->backend, known->incarnation, next_state(tcp, flags, true, known->state), {}});
+            ASSERT_EQ(went_to, machine(flow.first, known->seat.backend)) << "a flow keeps its backend while it lives";
+            remember(worker, flow, {known->seat, next_state(tcp, flags, true, known->state), {}});
         }
     }
 
     void reply(std::size_t worker, const FlowName& flow, std::uint8_t flags, std::size_t from) {
         const bool tcp = is_tcp(flow.first);
-        const auto of_it = [&](Known* known) { return known && known->backend == from ? known : nullptr; };
+        const auto of_it = [&](Known* known) { return known && known->seat.backend == from ? known : nullptr; };
         Known* known = of_it(find(worker, flow));
         if (!known) known = of_it(find(1 - worker, flow));
         const Bytes bytes = build(flow, flags, machine(flow.first, from), client(flow)).build();
@@ -224,10 +201,11 @@ class Play {
         ASSERT_TRUE(!known || output.sent.size() == 1) << "a reply of a flow that lives";
         if (output.sent.empty()) return;  // nobody's: dropped, or the kernel's once no service has that backend
         ASSERT_EQ(read(output.sent[0]).from(), vip(flow.first));
-        ASSERT_TRUE(known || machines_[flow.first][from].takes_flows()) << "derived by the table";
+        const bool is_others = !known && (find(worker, flow) || find(1 - worker, flow));
+        ASSERT_TRUE(known || (machines_[flow.first][from].takes_flows() && !is_others)) << "derived by the table";
         const State before = known ? known->state : State::established;
         remember(worker, flow,
-                 {from, machines_[flow.first][from].incarnation, next_state(tcp, flags, false, before), {}});
+                 {{from, machines_[flow.first][from].incarnation}, next_state(tcp, flags, false, before), {}});
     }
 
     void remember(std::size_t worker, const FlowName& flow, Known known) {
@@ -243,10 +221,7 @@ class Play {
         if (++changes_ > most_changes) return;
         if (what < 3) machine.state = static_cast<config::BackendState>(what);
         if (what == 3 || what == 4) machine.is_up = what == 4;
-        if (what == 5 && machine.is_there) {
-            machine.is_there = false;
-            ++machine.incarnation;
-        }
+        if (what == 5 && machine.is_there) machine.remove();
         if (what == 6) machine.is_there = true;
         tell(s);
     }

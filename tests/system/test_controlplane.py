@@ -1,6 +1,5 @@
 """shunt-controlplane by itself: no data plane, a namespace of its own, backends that only accept connections."""
 
-import http.client
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.api import UnixConnection
 from lab.config import to_toml
 from lab.namespace import Namespace
 from lab.process import LAB_ROOT, Process
@@ -22,17 +22,6 @@ from lab.waiting import wait_until
 PROGRAM = Path(os.environ.get("SHUNT_BUILD", LAB_ROOT.parent / "build")) / "shunt-controlplane"
 numbers = count(1)
 UP, DOWN = "198.18.2.11", "198.18.2.12"
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("shunt", timeout=20)
-        self.path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class Backend:
@@ -99,11 +88,9 @@ class Node:
 
     def ask(self, method, target, body=None):
         connection = UnixConnection(self.run_dir / "api.sock")
-        connection.request(method, f"/v1/{target}", json.dumps(body) if body is not None else None)
-        answer = connection.getresponse()
-        document = json.loads(answer.read())
+        status, document = connection.ask(method, target, body)
         connection.close()
-        return answer.status, document
+        return status, document
 
     def get(self, target):
         status, document = self.ask("GET", target)

@@ -154,6 +154,22 @@ TYPED_TEST(WorkerOf, AReplyThatBelongsToNobodyIsDropped) {
     }
 }
 
+TYPED_TEST(WorkerOf, ALateReplyTakesNoFlowFromAnotherBackend) {
+    Instance two{web(TypeParam::vip, TypeParam::backends()), 2};
+    const Seen first = two.forward(this->opening(1));
+    this->backend_of(two, first).state = config::BackendState::maint;
+    two.publish();
+    const Seen second = two.forward(this->request(1));
+    ASSERT_NE(second.to(), first.to());
+    this->backend_of(two, first).state = config::BackendState::ready;  // so the table gives it this client again
+    two.publish();
+    for (const std::size_t worker : {1U, 0U}) {
+        EXPECT_EQ(two.fate(this->reply(first).build(), worker), "return_unknown");
+        EXPECT_EQ(two.forward(this->request(1), worker).to(), second.to());
+        EXPECT_EQ(two.forward(this->reply(second), worker).from(), TypeParam::vip);
+    }
+}
+
 TYPED_TEST(WorkerOf, WithDirectAccessSuchAReplyIsTheKernels) {
     this->instance.services()[0].direct_access = true;
     this->instance.publish();
