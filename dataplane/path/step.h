@@ -50,6 +50,9 @@ struct Together {
     }
 };
 
+template <class A, class B>
+Together(A&, B&) -> Together<A, B>;  // clang 16 does not work it out
+
 // Takes the batch through the steps in their order. While a step decides about one lane, what the next one will touch
 // for it is asked for: so the lanes wait for memory together, and every step costs one pass. What the first step
 // touches, the port asked for.
