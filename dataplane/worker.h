@@ -116,7 +116,7 @@ Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerInd
       drops_(state.drops(index)),
       backends_(state.backends(index)),
       live_(state, index),
-      flows_(state.flows(index), live_, state.header().starts <= 1),
+      flows_(state.flows(index), state.header().flow_seed, live_, state.header().starts <= 1),
       sweep_(flows_.bucket_count()),
       schedulers_(live_, index, state.shape().workers, state.header().flow_seed.words[0]),
       fragments_(state.header().flow_seed, static_cast<std::uint16_t>(state.shape().workers)),

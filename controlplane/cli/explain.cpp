@@ -98,8 +98,6 @@ std::vector<FlowTable> live_flows(const shm::StateReader& state) {
 }
 
 Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple& tuple) {
-    std::vector<shm::FlowBucket> own_memory(2);
-    FlowTable own(own_memory);
     std::vector<FlowTable> flows;
     HashSeed flow_seed{};
     Tick tick = Tick::at(MonotonicClock{}.now());
@@ -109,6 +107,8 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
         flow_seed = state.header().flow_seed;
         tick = Tick::at(MonotonicClock{}.now() - Duration{state.header().downtime_nanoseconds});
     }
+    std::vector<shm::FlowBucket> own_memory(2);
+    FlowTable own(own_memory, flow_seed);
     const auto counters = std::make_unique<shm::WorkerBlock>();
     const auto killed = std::make_unique<ForgetList>();  // none
     LookAsideBudget budget;

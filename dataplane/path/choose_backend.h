@@ -31,17 +31,20 @@ struct ChooseBackend {
     }
 
   private:
+    using Own = FlowContext::Own;
+
     [[gnu::noinline]] Verdict decide(Lane& lane) noexcept {
         const bool to_backend = lane.direction == Direction::to_backend;
         if (to_backend && !can_be_a_client(lane)) return Verdict::drop(shm::DropReason::source_invalid);
+        Own known = Own::peer;  // or nobody looked
         if (keeps_flows(lane)) {
             // The first bucket again: an earlier packet of this burst may have opened the flow.
-            if (context.continue_in(lane.bucket, lane)) return Verdict::keep();
-            if (context.continue_in(context.own.second_bucket(lane.bucket_hash), lane)) return Verdict::keep();
+            known = context.continue_own(lane);
+            if (known == Own::flow) return Verdict::keep();
             const Verdict verdict = to_backend && lane.is_opening() ? may_choose(lane) : look_aside(lane);
             if (!verdict.keeps() || lane.handle) return verdict;
         }
-        return to_backend ? choose(lane) : derive(lane);
+        return to_backend ? choose(lane, known) : derive(lane, known);
     }
 
     // From the VIP itself: no client, and a loop between backends that answer each other.
@@ -85,7 +88,7 @@ struct ChooseBackend {
             const auto found = context.find(other, lane);
             if (!found) continue;
             if (lane.is_quote()) return Verdict::keep();
-            static_cast<void>(context.remember(lane, next_state(lane, found->entry.state), false));
+            context.copy(lane, next_state(lane, found->entry.state));
             context.counters.flows_copied.add(1);
             return Verdict::keep();
         }
@@ -99,19 +102,19 @@ struct ChooseBackend {
         return goes_by_table ? Verdict::keep() : Verdict::drop(shm::DropReason::look_aside_busy);
     }
 
-    bool remember(Lane& lane) noexcept {
+    bool remember(const Lane& lane, Own known) noexcept {
         if (!lane.may_remember || !(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return false;
         const FlowState state = next_state(lane, lane.is_tcp() ? FlowState::established : FlowState::datagram);
-        return context.remember(lane, state, true);
+        return context.remember(lane, state, known);
     }
 
-    Verdict choose(Lane& lane) noexcept {
+    Verdict choose(Lane& lane, Own known) noexcept {
         const shm::ListenerRecord& listener = *lane.listener_record;
         const shm::Handle by_table = context.tables.choose(listener, lane.table_hash);
         if (!by_table) return Verdict::drop(shm::DropReason::no_backend);
         const shm::Handle chosen = listener.choice == Choice::by_table ? shm::Handle{} : choose_otherwise(lane);
         give(lane, chosen ? chosen : by_table);
-        if (!remember(lane) && chosen) give(lane, by_table);
+        if (!remember(lane, known) && chosen) give(lane, by_table);
         return Verdict::keep();
     }
     // Handle 0: no flow opens here.
@@ -127,17 +130,17 @@ struct ChooseBackend {
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
     // belongs to the listener whose table gives this backend for this client, one that leads to this port of the
     // backend or one whose packets keep their port; unless another backend has that flow.
-    Verdict derive(Lane& lane) noexcept {
+    Verdict derive(Lane& lane, Own known) noexcept {
         const FiveTuple& t = lane.tuple;
         const SourceNumber any(context.tables.source_map.find(t.source, shm::any_port, t.protocol));
         bool direct_access = false;
-        const bool derived = derive_from(lane, lane.source, direct_access) ||
-                             (any != lane.source && derive_from(lane, any, direct_access));
+        const bool derived = derive_from(lane, lane.source, known, direct_access) ||
+                             (any != lane.source && derive_from(lane, any, known, direct_access));
         if (derived) return Verdict::keep();
         return direct_access ? Verdict::punt() : Verdict::drop(shm::DropReason::return_unknown);
     }
 
-    bool derive_from(Lane& lane, SourceNumber number, bool& direct_access) noexcept {
+    bool derive_from(Lane& lane, SourceNumber number, Own known, bool& direct_access) noexcept {
         const shm::Tables& tables = context.tables;
         const shm::SourceRecord& source = tables.sources[number.value];
         for (std::uint32_t i = 0; i < source.count && i < source.listeners.size(); ++i) {
@@ -159,7 +162,7 @@ struct ChooseBackend {
             context.give(lane, index, listener, handle, backend);
             lane.service_port = service_port;
             context.counters.flows_derived.add(1);
-            if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane));
+            if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane, known));
             return true;
         }
         return false;

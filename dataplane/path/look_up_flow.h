@@ -65,34 +65,55 @@ struct FlowContext {
         lane.backend_record = &backend;
     }
 
-    // The lane's flow in one of its buckets of a table.
-    [[gnu::always_inline]] std::optional<FlowTable::Found> find_in(const FlowTable& table, std::uint32_t bucket,
-                                                                   Lane& lane) const noexcept {
-        return table.find_in(bucket, lane.peer(), lane.peer_port(),
-                             [&](const FlowEntry& entry) { return adopt(lane, entry); });
-    }
-    // In both of them, of a table that is not ours: not what is being killed. Another worker's table has as many
+    // The lane's flow in a table that is not ours: not what is being killed. Another worker's table has as many
     // buckets as our own, a predecessor's may have others.
     std::optional<FlowTable::Found> find(const FlowTable& table, Lane& lane) const noexcept {
         return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
             return !killed.contains(lane.peer(), lane.peer_port(), entry.listener) && adopt(lane, entry);
         });
     }
+    // What this worker's own table knows for a lane.
+    enum class Own : std::uint8_t {
+        flow,     // its flow
+        peer,     // other entries of the peer, of which one may be the flow's that does not hold any more
+        nothing,  // no entry of the peer at all
+    };
     // The lane continues its flow, if one of this worker's buckets knows it. An error about a packet is no packet of
     // the flow: it does not refresh the entry.
-    [[gnu::always_inline]] bool continue_in(std::uint32_t bucket, Lane& lane) noexcept {
-        const auto found = find_in(own, bucket, lane);
-        if (!found) return false;
-        if (!lane.is_quote()) own.touch(found->position, next_state(lane, found->entry.state), policy.now);
-        return true;
+    [[gnu::always_inline]] Own continue_own(Lane& lane) noexcept {
+        Own known = Own::nothing;
+        for (const std::uint32_t bucket : {lane.bucket, own.second_bucket(lane.bucket_hash)}) {
+            const auto found = own.find_in(bucket, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
+                known = Own::peer;
+                return adopt(lane, entry);
+            });
+            if (!found) continue;
+            if (!lane.is_quote()) own.touch(found->position, next_state(lane, found->entry.state), policy.now);
+            return Own::flow;
+        }
+        return known;
     }
 
-    // `owned`: the choice was made here. False: there is no room.
-    bool remember(const Lane& lane, FlowState state, bool owned) noexcept {
-        const FlowKey key{lane.peer(), lane.peer_port(), lane.listener, lane.service_port};
-        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, owned};
-        const auto outcome =
-            own.insert(lane.bucket_hash, key, entry, [this](const FlowEntry& e) { return policy.classify(e); });
+    // The choice was made here, after continue_own() said what is `known`. False: there is no room.
+    bool remember(const Lane& lane, FlowState state, Own known) noexcept {
+        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, true};
+        const auto classify = [this](const FlowEntry& other) { return policy.classify(other); };
+        return count(known == Own::nothing ? own.insert_stranger(lane.bucket_hash, key_of(lane), entry, classify)
+                                           : own.insert(lane.bucket_hash, key_of(lane), entry, classify));
+    }
+    // Another worker chose; if there is no room, it is asked again.
+    void copy(const Lane& lane, FlowState state) noexcept {
+        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, false};
+        const auto classify = [this](const FlowEntry& other) { return policy.classify(other); };
+        count(own.insert(lane.bucket_hash, key_of(lane), entry, classify));
+    }
+
+  private:
+    static FlowKey key_of(const Lane& lane) noexcept {
+        return {lane.peer(), lane.peer_port(), lane.listener, lane.service_port};
+    }
+    // False: there was no room.
+    bool count(FlowTable::Inserted outcome) noexcept {
         switch (outcome) {
             case FlowTable::Inserted::evicted:
                 counters.flows_evicted.add(1);

@@ -1,16 +1,6 @@
 #include "dataplane/tables/flow_table.h"
 
-#include <utility>
-
 namespace shunt::dataplane {
-
-std::uint32_t FlowTable::occupied(const shm::FlowBucket& bucket) noexcept {
-    std::uint32_t count = 0;
-    for (const shm::FlowUnit& unit : bucket.units) {
-        count += kind_of(unit.meta.load(std::memory_order_relaxed)) != Kind::empty;
-    }
-    return count;
-}
 
 // The sequence survives: it is what tells readers that the unit holds another entry now.
 void FlowTable::clear(Position position) noexcept {
@@ -27,27 +17,30 @@ void FlowTable::clear(Position position) noexcept {
 }
 
 void FlowTable::put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept {
-    auto& units = buckets_[position.bucket].units;
     clear(position);
-    shm::FlowUnit& first = units[position.unit];
-    const std::uint64_t sequence = sequence_of(first.meta.load(std::memory_order_relaxed));
-    if (counts(position.bucket, make_meta(make_tag(Kind::narrow, entry.state, 0), entry))) live_.add(entry.handle);
-    if (!needs_wide(key)) {
-        first.key.store(std::uint64_t{key.peer.as_v4().raw} | std::uint64_t{key.peer_port.raw} << 32 |
-                            std::uint64_t{key.listener.value} << 48,
-                        std::memory_order_release);
-        first.meta.store(make_meta(make_tag(Kind::narrow, entry.state, sequence), entry), std::memory_order_release);
-        return;
+    if (needs_wide(key)) clear({position.bucket, static_cast<std::uint8_t>(position.unit + 1)});
+    fill(position, key, entry);
+}
+
+// A place that is empty.
+void FlowTable::fill(Position position, const FlowKey& key, const FlowEntry& entry) noexcept {
+    shm::FlowUnit* const units = &buckets_[position.bucket].units[position.unit];
+    const auto sequence = [&](std::size_t unit) {
+        return sequence_of(units[unit].meta.load(std::memory_order_relaxed));
+    };
+    const Kind kind = needs_wide(key) ? Kind::wide_first : Kind::narrow;
+    const std::uint64_t meta = make_meta(make_tag(kind, entry.state, sequence(0)), entry);
+    if (counts(position.bucket, meta)) live_.add(entry.handle);
+    if (kind == Kind::narrow) {
+        units[0].key.store(narrow_key(key.peer, key.peer_port) | std::uint64_t{key.listener.value} << 48,
+                           std::memory_order_release);
+    } else {
+        const WideTail tail{key.peer_port, key.listener, key.service_port};
+        units[0].key.store(key.peer.high_word(), std::memory_order_release);
+        units[1].key.store(key.peer.low_word(), std::memory_order_release);
+        units[1].meta.store(make_tag(Kind::wide_second, {}, sequence(1)) | tail.encode(), std::memory_order_release);
     }
-    const Position next{position.bucket, static_cast<std::uint8_t>(position.unit + 1)};
-    clear(next);
-    shm::FlowUnit& second = units[next.unit];
-    const std::uint64_t next_sequence = sequence_of(second.meta.load(std::memory_order_relaxed));
-    const WideTail tail{key.peer_port, key.listener, key.service_port};
-    first.key.store(key.peer.high_word(), std::memory_order_release);
-    second.key.store(key.peer.low_word(), std::memory_order_release);
-    second.meta.store(make_tag(Kind::wide_second, {}, next_sequence) | tail.encode(), std::memory_order_release);
-    first.meta.store(make_meta(make_tag(Kind::wide_first, entry.state, sequence), entry), std::memory_order_release);
+    units[0].meta.store(meta, std::memory_order_release);
 }
 
 void FlowTable::recount(std::uint32_t bucket, std::uint64_t before, std::uint64_t after) noexcept {

@@ -6,6 +6,10 @@
 // entry answers both questions: packets to the VIP ask (peer, listener) -> handle, replies ask (peer, source number of
 // the handle) -> listener.
 //
+// Who comes when both buckets are full takes the place of the oldest of the worst class. If all are active, one of them
+// makes room: it moves to the other of its own two buckets, where the one that stands there may move in turn
+// (docs/decisions/0002). Only when nobody can is a flow not remembered.
+//
 // Threads: the owner writes; any other worker, a tool, or a successor process reads at any time. An entry's tag is
 // cleared first and stored last, with a sequence number that changes at every use of the unit, so a reader who sees the
 // same meta word before and after reading the key has read one entry (layout.h).
@@ -19,6 +23,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <optional>
@@ -55,9 +60,13 @@ class FlowTable {
     // `buckets` must not be empty; readers pass the const_cast of what they mapped read-only and only call find().
     explicit FlowTable(std::span<shm::FlowBucket> buckets) noexcept : buckets_(buckets) {}
 
-    // The owner's, who counts in `live`; `is_counted`: what is there now was counted before.
-    FlowTable(std::span<shm::FlowBucket> buckets, const LiveFlows& live, bool is_counted) noexcept
-        : buckets_(buckets), live_(live), counted_(is_counted ? static_cast<std::uint32_t>(buckets.size()) : 0) {}
+    // The owner's, under the region's seed, who counts in `live`; `is_counted`: what is there now was counted before.
+    FlowTable(std::span<shm::FlowBucket> buckets, const HashSeed& seed, const LiveFlows& live = {},
+              bool is_counted = true) noexcept
+        : buckets_(buckets),
+          seed_(seed),
+          live_(live),
+          counted_(is_counted ? static_cast<std::uint32_t>(buckets.size()) : 0) {}
 
     std::size_t bucket_count() const noexcept { return buckets_.size(); }
     bool all_counted() const noexcept { return counted_ >= buckets_.size(); }
@@ -116,12 +125,12 @@ class FlowTable {
         }
         return std::nullopt;
     }
-    // The same in both.
+    // The same in both, while the owner may move it.
     template <class Matches>
     std::optional<Found> find(std::uint64_t hash, const IpAddress& peer, Be16 peer_port,
                               Matches&& matches) const noexcept {
-        if (const auto found = find_in(first_bucket(hash), peer, peer_port, matches)) return found;
-        return find_in(second_bucket(hash), peer, peer_port, matches);
+        return shm::look_into_both(buckets_, hash,
+                                   [&](std::uint32_t bucket) { return find_in(bucket, peer, peer_port, matches); });
     }
 
     enum class Inserted : std::uint8_t { fresh, replaced, evicted, no_room };
@@ -129,6 +138,10 @@ class FlowTable {
     // Remembers a flow, in place of what was known of the same key. `classify(const FlowEntry&)` judges who may go.
     template <class Classify>
     Inserted insert(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry, Classify&& classify) noexcept;
+    // The same of a flow whose peer has no entry at all in the two buckets, as the caller has just seen there.
+    template <class Classify>
+    Inserted insert_stranger(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry,
+                             Classify&& classify) noexcept;
 
     // The owner saw another packet of the flow.
     void touch(Position position, FlowState state, Tick seen) noexcept {
@@ -159,7 +172,39 @@ class FlowTable {
         std::uint32_t age{};                 // ticks; the youngest of those that would go
     };
 
-    static constexpr std::uint32_t half_full = 2;  // units
+    // The empty units of a bucket.
+    struct Vacancy {
+        std::uint32_t count{};
+        std::uint32_t units{};  // as bits
+
+        // The first units of places for an entry, as bits.
+        std::uint32_t places(std::uint8_t width) const noexcept {
+            return width == 1 ? units : units & units >> 1 & 0b0101;
+        }
+    };
+    Vacancy vacancy(std::uint32_t bucket) const noexcept {
+        const auto empty = [&](std::size_t unit) {
+            const std::uint64_t meta = buckets_[bucket].units[unit].meta.load(std::memory_order_relaxed);
+            return std::uint32_t{kind_of(meta) == Kind::empty};
+        };
+        const std::uint32_t a = empty(0);
+        const std::uint32_t b = empty(1);
+        const std::uint32_t c = empty(2);
+        const std::uint32_t d = empty(3);
+        return {a + b + c + d, a | b << 1 | c << 2 | d << 3};
+    }
+
+    // How far those go who make room for another: at most so many moves one after the other, and at most so many
+    // buckets looked at. Entries of four to a bucket need one move; of two, two moves reach no more buckets than this.
+    static constexpr std::uint32_t most_moves = 2;
+    static constexpr std::uint32_t most_looks = 16;
+    template <class Classify>
+    struct Search {
+        Classify& classify;
+        std::uint32_t looks_left{most_looks};
+    };
+
+    static constexpr std::uint32_t half_empty = 2;  // units
     static constexpr Kind kind_of(std::uint64_t meta) noexcept { return static_cast<Kind>(meta & 3); }
     static constexpr FlowState state_of(std::uint64_t meta) noexcept { return static_cast<FlowState>(meta >> 2 & 3); }
     static constexpr std::uint64_t owned_bit = shm::flow_owned_bit;
@@ -179,6 +224,7 @@ class FlowTable {
         return (meta & owned_bit) != 0 && state_of(meta) != FlowState::closing && bucket < counted_;
     }
     static bool needs_wide(const FlowKey& key) noexcept { return !key.peer.is_v4() || key.service_port != Be16{}; }
+    static std::uint8_t width_of(const FlowKey& key) noexcept { return needs_wide(key) ? 2 : 1; }
 
     // What stands in the second unit of a wide entry; see layout.h.
     struct WideTail {
@@ -246,15 +292,14 @@ class FlowTable {
                                                           Be16 peer_port) noexcept {
         const std::uint64_t wanted = without_listener(narrow_key(peer, peer_port));
         const auto is_same = [&](std::size_t unit) {
-            const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_relaxed);
-            return std::uint32_t{without_listener(key) == wanted} << unit;
+            return std::uint32_t{without_listener(load(bucket.units[unit].key)) == wanted} << unit;
         };
         return is_same(0) | is_same(1) | is_same(2) | is_same(3);
     }
     static std::uint32_t wide_of(const shm::FlowBucket& bucket, const IpAddress& peer) noexcept {
         const auto is_same = [&](std::size_t unit) {
-            const std::uint64_t high = bucket.units[unit].key.load(std::memory_order_relaxed);
-            const std::uint64_t low = bucket.units[unit + 1].key.load(std::memory_order_relaxed);
+            const std::uint64_t high = load(bucket.units[unit].key);
+            const std::uint64_t low = load(bucket.units[unit + 1].key);
             return std::uint32_t{((high ^ peer.high_word()) | (low ^ peer.low_word())) == 0} << unit;
         };
         return is_same(0) | is_same(2);
@@ -278,16 +323,44 @@ class FlowTable {
         if (!is_whole || !is_peers || tail.peer_port != peer_port) return std::nullopt;
         return shm::flow_entry(meta, tail.listener, tail.service_port);
     }
-    static std::uint32_t occupied(const shm::FlowBucket& bucket) noexcept;
+    // Where the entry begins of which a unit is part, if it is part of one.
+    Position beginning(Position of) const noexcept {
+        const std::uint64_t meta = buckets_[of.bucket].units[of.unit].meta.load(std::memory_order_relaxed);
+        return {of.bucket, static_cast<std::uint8_t>(of.unit - (kind_of(meta) == Kind::wide_second))};
+    }
+    // The entry that begins in a unit; for the owner, who needs no proof that nobody writes meanwhile.
+    std::optional<FlowEntry> entry_at(Position position) const noexcept {
+        const shm::FlowUnit* const units = &buckets_[position.bucket].units[position.unit];
+        const std::uint64_t meta = units[0].meta.load(std::memory_order_relaxed);
+        if (kind_of(meta) == Kind::narrow) {
+            const std::uint64_t key = units[0].key.load(std::memory_order_relaxed);
+            return shm::flow_entry(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
+        }
+        if (kind_of(meta) != Kind::wide_first) return std::nullopt;
+        const WideTail tail = WideTail::decode(units[1].meta.load(std::memory_order_relaxed));
+        return shm::flow_entry(meta, tail.listener, tail.service_port);
+    }
 
     template <class Classify>
     Place judge(std::uint32_t bucket, std::uint8_t unit, std::uint8_t width, Tick now,
                 Classify& classify) const noexcept;
+    template <class Classify>
+    [[gnu::noinline]] Inserted insert_among(const std::array<std::uint32_t, 2>& buckets, const FlowKey& key,
+                                            const FlowEntry& entry, Classify& classify) noexcept;
+    template <class Classify>
+    std::optional<Position> make_room(const std::array<std::uint32_t, 2>& buckets, std::uint8_t width,
+                                      Classify& classify) noexcept;
+    template <class Classify>
+    bool vacate(Position place, std::uint8_t width, std::uint32_t moves, Search<Classify>& search) noexcept;
+    template <class Classify>
+    bool move_away(Position from, std::uint32_t moves, Search<Classify>& search) noexcept;
     void recount(std::uint32_t bucket, std::uint64_t before, std::uint64_t after) noexcept;
     void clear(Position position) noexcept;
     void put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept;
+    void fill(Position position, const FlowKey& key, const FlowEntry& entry) noexcept;
 
     std::span<shm::FlowBucket> buckets_;
+    HashSeed seed_{};
     LiveFlows live_{};
     std::uint32_t counted_{};  // buckets before this one
 };
@@ -297,15 +370,12 @@ FlowTable::Place FlowTable::judge(std::uint32_t bucket, std::uint8_t unit, std::
                                   Classify& classify) const noexcept {
     Place place{{bucket, unit}, FlowClass::dead, Tick::mask};
     for (std::uint8_t i = unit; i < unit + width; ++i) {
-        const bool second_half =
-            kind_of(buckets_[bucket].units[i].meta.load(std::memory_order_relaxed)) == Kind::wide_second;
-        const auto stored = shm::read_flow(buckets_[bucket], static_cast<std::uint8_t>(second_half ? i - 1 : i));
-        if (!stored) continue;
-        const FlowClass value = classify(stored->entry);
+        const auto entry = entry_at(beginning({bucket, i}));
+        if (!entry) continue;
+        const FlowClass value = classify(*entry);
         if (value == FlowClass::dead) continue;
-        const std::uint32_t age = now.since(stored->entry.seen);
         place.worst = std::max(place.worst, value);
-        place.age = std::min(place.age, age);
+        place.age = std::min(place.age, now.since(entry->seen));
     }
     return place;
 }
@@ -320,34 +390,110 @@ FlowTable::Inserted FlowTable::insert(std::uint64_t hash, const FlowKey& key, co
         put(same->position, key, entry);
         return Inserted::replaced;
     }
-    const auto width = static_cast<std::uint8_t>(needs_wide(key) ? 2 : 1);
-    std::uint32_t candidates[2] = {first_bucket(hash), second_bucket(hash)};
-    const std::uint32_t used = occupied(buckets_[candidates[0]]);
-    if (used >= half_full && occupied(buckets_[candidates[1]]) < used) std::swap(candidates[0], candidates[1]);
+    return insert_stranger(hash, key, entry, classify);
+}
 
+// While there is an empty place nobody is judged.
+template <class Classify>
+FlowTable::Inserted FlowTable::insert_stranger(std::uint64_t hash, const FlowKey& key, const FlowEntry& entry,
+                                               Classify&& classify) noexcept {
+    const std::array<std::uint32_t, 2> buckets{first_bucket(hash), second_bucket(hash)};
+    const std::array<Vacancy, 2> empty{vacancy(buckets[0]), vacancy(buckets[1])};
+    // No branch: it would go either way.
+    const std::size_t better = (empty[0].count <= half_empty) & (empty[1].count > empty[0].count);
+    const std::uint8_t width = width_of(key);
+    for (const std::size_t i : {better, 1 - better}) {
+        const std::uint32_t places = empty[i].places(width);
+        if (places == 0) continue;
+        fill({buckets[i], static_cast<std::uint8_t>(std::countr_zero(places))}, key, entry);
+        return Inserted::fresh;
+    }
+    return insert_among(buckets, key, entry, classify);
+}
+
+// In place of somebody.
+template <class Classify>
+FlowTable::Inserted FlowTable::insert_among(const std::array<std::uint32_t, 2>& buckets, const FlowKey& key,
+                                            const FlowEntry& entry, Classify& classify) noexcept {
+    const std::uint8_t width = width_of(key);
     Place best;
-    for (const std::uint32_t bucket : candidates) {
-        for (std::uint8_t unit = 0; unit < 4; unit = static_cast<std::uint8_t>(unit + width)) {
+    for (const std::uint32_t bucket : buckets) {
+        for (std::uint8_t unit = 0; unit < shm::units_per_bucket; unit = static_cast<std::uint8_t>(unit + width)) {
             const Place place = judge(bucket, unit, width, entry.seen, classify);
+            if (place.worst == FlowClass::dead) {
+                put(place.position, key, entry);
+                return Inserted::fresh;
+            }
             if (place.worst < best.worst || (place.worst == best.worst && place.age > best.age)) best = place;
         }
-        if (best.worst == FlowClass::dead) break;
     }
-    if (best.worst == FlowClass::active) return Inserted::no_room;
-    put(best.position, key, entry);
-    return best.worst == FlowClass::dead ? Inserted::fresh : Inserted::evicted;
+    if (best.worst != FlowClass::active) {
+        put(best.position, key, entry);
+        return Inserted::evicted;
+    }
+    const auto room = make_room(buckets, width, classify);
+    if (!room) return Inserted::no_room;
+    put(*room, key, entry);
+    return Inserted::fresh;
+}
+
+// One move, if that is enough; else two.
+template <class Classify>
+std::optional<FlowTable::Position> FlowTable::make_room(const std::array<std::uint32_t, 2>& buckets, std::uint8_t width,
+                                                        Classify& classify) noexcept {
+    Search<Classify> search{classify};
+    for (std::uint32_t moves = 1; moves <= most_moves; ++moves) {
+        for (const std::uint32_t bucket : buckets) {
+            for (std::uint8_t unit = 0; unit < shm::units_per_bucket; unit = static_cast<std::uint8_t>(unit + width)) {
+                if (vacate({bucket, unit}, width, moves, search)) return Position{bucket, unit};
+            }
+        }
+    }
+    return std::nullopt;
+}
+
+// True: nothing that holds stands there any more. False: something does, and whoever did move is as well where it is.
+template <class Classify>
+bool FlowTable::vacate(Position place, std::uint8_t width, std::uint32_t moves, Search<Classify>& search) noexcept {
+    for (std::uint8_t unit = place.unit; unit < place.unit + width; ++unit) {
+        const Position begin = beginning({place.bucket, unit});
+        const auto entry = entry_at(begin);
+        if (!entry || search.classify(*entry) == FlowClass::dead) continue;
+        if (moves == 0 || !move_away(begin, moves, search)) return false;
+    }
+    // Of a place of two units, one may have been taken again by who made room for the other.
+    return moves == 0 || vacate(place, width, 0, search);
+}
+
+// To the other of its buckets, if there is a place or one can be made. Readers meet it twice rather than not at all.
+template <class Classify>
+bool FlowTable::move_away(Position from, std::uint32_t moves, Search<Classify>& search) noexcept {
+    const shm::StoredFlow flow = shm::read_flow(buckets_[from.bucket], from.unit).value_or(shm::StoredFlow{});
+    const std::uint64_t hash = hash_peer(seed_, flow.key.peer, flow.key.peer_port);
+    const std::uint32_t bucket = shm::other_bucket(hash, buckets_.size(), from.bucket);
+    if (bucket == from.bucket || search.looks_left == 0) return false;
+    --search.looks_left;
+    const std::uint8_t width = width_of(flow.key);
+    for (std::uint8_t unit = 0; unit < shm::units_per_bucket; unit = static_cast<std::uint8_t>(unit + width)) {
+        const Position to{bucket, unit};
+        if (!vacate(to, width, moves - 1, search)) continue;
+        put(to, flow.key, flow.entry);
+        clear(from);
+        return true;
+    }
+    return false;
 }
 
 template <class Policy>
 void FlowTable::tidy(std::uint32_t bucket, const Policy& policy) noexcept {
     const bool is_new = bucket == counted_;
     if (is_new) ++counted_;
-    for (std::uint8_t unit = 0; unit < 4; ++unit) {
-        const auto stored = shm::read_flow(buckets_[bucket], unit);
-        if (!stored) continue;
+    for (std::uint8_t unit = 0; unit < shm::units_per_bucket; ++unit) {
+        const auto entry = entry_at({bucket, unit});
+        if (!entry) continue;
         const std::uint64_t meta = buckets_[bucket].units[unit].meta.load(std::memory_order_relaxed);
-        if (is_new && counts(bucket, meta) && policy.is_current(stored->entry)) live_.add(stored->entry.handle);
-        if (policy.is_over(stored->entry)) clear({bucket, unit});
+        if (is_new && counts(bucket, meta) && policy.is_current(*entry)) live_.add(entry->handle);
+        if (policy.is_over(*entry)) clear({bucket, unit});
     }
 }
 

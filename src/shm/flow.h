@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "src/base/time.h"
 #include "src/shm/layout.h"
@@ -60,6 +61,36 @@ constexpr std::uint32_t second_bucket(std::uint64_t hash, std::uint64_t size) no
     const std::uint64_t step = size > 1 ? 1 + scale_hash(hash << 32 | hash >> 32, size - 1) : 0;
     const std::uint64_t bucket = first_bucket(hash, size) + step;
     return static_cast<std::uint32_t>(bucket >= size ? bucket - size : bucket);
+}
+
+// The one of the two in which an entry does not lie.
+constexpr std::uint32_t other_bucket(std::uint64_t hash, std::uint64_t size, std::uint32_t bucket) noexcept {
+    const std::uint32_t first = first_bucket(hash, size);
+    return bucket == first ? second_bucket(hash, size) : first;
+}
+
+// What was written into a bucket shows in its meta words.
+constexpr std::size_t units_per_bucket = 4;
+inline std::array<std::uint64_t, units_per_bucket> metas_of(const FlowBucket& bucket) noexcept {
+    std::array<std::uint64_t, units_per_bucket> metas{};
+    for (std::size_t i = 0; i < metas.size(); ++i) metas[i] = bucket.units[i].meta.load(std::memory_order_acquire);
+    return metas;
+}
+
+// Asks `look(bucket)` of the first bucket of a flow, then of the second, until one answers. The owner may move an entry
+// from one to the other meanwhile: it copies, then clears. So one that goes to the second is met there; but one that
+// goes to the first may pass a reader on the way. It was written there, which shows, and the reader looks again.
+template <class Look>
+auto look_into_both(std::span<const FlowBucket> table, std::uint64_t hash, Look&& look) noexcept {
+    const std::uint32_t first = first_bucket(hash, table.size());
+    const std::uint32_t second = second_bucket(hash, table.size());
+    for (auto before = metas_of(table[first]);;) {
+        if (auto found = look(first)) return found;
+        if (auto found = look(second)) return found;
+        const auto after = metas_of(table[first]);
+        if (after == before) return decltype(look(first)){};
+        before = after;
+    }
 }
 
 constexpr bool is_expired(const FlowEntry& entry, const ListenerRecord& listener, Tick now) noexcept {

@@ -41,13 +41,13 @@ class Merge {
 };
 
 std::optional<FlowEntry> find(std::span<const FlowBucket> table, std::uint64_t hash, const FlowKey& key) noexcept {
-    for (const std::uint32_t bucket : {first_bucket(hash, table.size()), second_bucket(hash, table.size())}) {
-        for (std::uint8_t unit = 0; unit < 4; ++unit) {
+    return look_into_both(table, hash, [&](std::uint32_t bucket) -> std::optional<FlowEntry> {
+        for (std::uint8_t unit = 0; unit < units_per_bucket; ++unit) {
             const auto stored = read_flow(table[bucket], unit);
             if (stored && stored->key == key) return stored->entry;
         }
-    }
-    return std::nullopt;
+        return std::nullopt;
+    });
 }
 
 bool holds(const Be16& wanted, Be16 port) noexcept { return wanted == Be16{} || wanted == port; }

@@ -411,7 +411,8 @@ static_assert(sizeof(TablesHeader) <= first_block_offset);
 //            second: key  = low word of the peer's address       meta = tag (8) | 0 (8) | peer port << 16 |
 //                                                                       listener << 32 | service port << 48
 // Ports are raw network order. One entry answers both questions: (peer, listener) -> handle for packets to the VIP, and
-// (peer, source number of the handle) -> listener for replies.
+// (peer, source number of the handle) -> listener for replies. The owner may move an entry to the other of its two
+// buckets: a copy is complete there before the old one is cleared (flow.h: look_into_both).
 struct FlowUnit {
     std::atomic<std::uint64_t> key;
     std::atomic<std::uint64_t> meta;

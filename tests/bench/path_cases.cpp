@@ -22,13 +22,9 @@ shm::StateShape room_for(std::uint64_t flows, std::uint32_t units_per_half) {
     return shm::state_shape(1, std::max(flows, default_flows) * units_per_half);
 }
 
-// At half load two choices leave out a few flows in a million of places for four, and one in 140 of places for two
-// (IPv6): they go by the table.
-constexpr std::uint64_t left_out_of = 100;
-
 void expect_known(const shm::WorkerBlock& counters, std::uint64_t flows) {
     const std::uint64_t inserted = counters.flows_inserted.read();
-    if (flows - inserted <= flows / left_out_of) return;
+    if (inserted == flows) return;
     throw std::runtime_error(std::to_string(inserted) + " of " + std::to_string(flows) + " flows were inserted");
 }
 

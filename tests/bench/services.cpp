@@ -10,7 +10,7 @@ namespace {
 constexpr std::uint32_t backends_per_service = 20;
 constexpr std::uint32_t stateless_count = 4096;
 constexpr std::uint16_t first_stateless_port = 4096;  // its last four bits choose the service
-constexpr std::uint32_t stateless_backends = 16;
+constexpr std::uint32_t stateless_backends = 10;
 
 std::string in_brackets(const std::string& address, Family family) {
     return family == Family::ipv4 ? address : "[" + address + "]";

@@ -30,7 +30,7 @@ Traffic established(const Kind& kind, std::uint32_t flows);
 // The same, every packet a SYN.
 Traffic opening(const Kind& kind, std::uint32_t flows);
 
-// 4,096 services on 256 addresses and 16 ports, 65,536 backends, UDP without flows.
+// 4,096 services on 256 addresses and 16 ports, ten backends each, UDP without flows.
 config::DesiredState stateless_services();
 Traffic stateless_packets();
 

@@ -1,12 +1,14 @@
 // What workers and the main thread share in the memory of the process, under the thread sanitizer.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 #include <vector>
 
 #include "dataplane/forget_list.h"
 #include "dataplane/hand_over.h"
 #include "dataplane/news.h"
+#include "dataplane/tables/flow_table.h"
 #include "dataplane/tables/live_flows.h"
 #include "dataplane/tables/path_mtus.h"
 
@@ -39,6 +41,58 @@ TEST(Threads, EveryParcelArrivesOnceAndInOrder) {
         });
     }
     for (auto& thread : threads) thread.join();
+}
+
+// The owner fills a table, so that flows move there and back, and empties it, again and again. Some are never erased:
+// whoever looks for one of them finds it at any time.
+TEST(Threads, AFlowThatMovesIsNeverMissed) {
+    static constexpr HashSeed seed{
+        {0x8f1d3b6c92a4e05bULL, 0x37c9e1520b8df6a4ULL, 0xd46a0c7f31e98b25ULL, 0x5b02f8e6a7391cd3ULL}};
+    constexpr std::uint32_t staying = 12;
+    constexpr std::uint32_t passing = 40;
+    constexpr std::uint32_t rounds = 4'000;
+    std::vector<shm::FlowBucket> memory(8);
+    FlowTable owner(memory, seed);
+    const auto key = [](std::uint32_t n) {
+        return FlowKey{IpAddress::v4(Be32(0xcb007100U + n % 256)), Be16(static_cast<std::uint16_t>(1000 + n / 256)),
+                       ListenerIndex(1), Be16{}};
+    };
+    const auto find = [](const FlowTable& table, const FlowKey& k) {
+        return table.find(hash_peer(seed, k.peer, k.peer_port), k.peer, k.peer_port,
+                          [&](const FlowEntry& e) { return e.listener == k.listener; });
+    };
+    const auto insert = [&](std::uint32_t n) {
+        const FlowKey k = key(n);
+        const FlowEntry entry{k.listener, Be16{}, shm::Handle{n}, FlowState::established, Tick{1}};
+        owner.insert(hash_peer(seed, k.peer, k.peer_port), k, entry,
+                     [](const FlowEntry&) { return FlowClass::active; });
+    };
+    for (std::uint32_t n = 0; n < staying; ++n) insert(n);
+    std::atomic<bool> done{};
+    std::uint64_t missed = 0;
+    std::thread reader([&] {
+        const FlowTable table(memory);
+        for (std::uint32_t n = 0; !done.load(); n = (n + 1) % staying) {
+            const auto found = find(table, key(n));
+            missed += !found || found->entry.handle.value != n;
+        }
+    });
+    std::uint32_t moved = 0;
+    std::uint32_t next = staying;
+    for (std::uint32_t round = 0; round < rounds; ++round) {
+        const std::uint32_t first = next;
+        std::vector<std::uint32_t> before;
+        for (std::uint32_t n = 0; n < staying; ++n) before.push_back(find(owner, key(n))->position.bucket);
+        for (std::uint32_t i = 0; i < passing; ++i) insert(next++);
+        for (std::uint32_t n = 0; n < staying; ++n) moved += find(owner, key(n))->position.bucket != before[n];
+        for (std::uint32_t n = first; n < next; ++n) {
+            if (const auto found = find(owner, key(n))) owner.erase(found->position);
+        }
+    }
+    done.store(true);
+    reader.join();
+    EXPECT_EQ(missed, 0U);
+    EXPECT_GT(moved, rounds / 10);
 }
 
 // The worker asks the list in force at any time while the main thread writes the next one.
