@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from .bench_goals import judged
-from .bench_guard import record
+from .bench_guard import BURST, BURSTS, counted, record
+from .bench_profile import by_step
 from .huge_pages import extra_huge_pages
 from .namespace import Namespace, cable
 
@@ -35,6 +36,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, metavar="N", help="of each case of packets; fewer are quicker, and vaguer")
     parser.add_argument("--af-xdp", action="store_true", help=(
         "the path over an AF_XDP port on veth instead, in a namespace made for it: root; the kernel is most of what it takes"))
+    parser.add_argument("--profile", action="store_true", help=(
+        "instructions per packet of each step instead, counted by callgrind; of --case, or of nat4/flows=10k"))
     parser.add_argument("--record", action="store_true", help="measure what tests/bench/recorded.json holds anew")
     return parser.parse_args()
 
@@ -109,6 +112,21 @@ def print_table(document: dict, older: dict[str, float], out: TextIO) -> None:
         print(line, file=out)
 
 
+def profile(wanted: argparse.Namespace) -> None:
+    document = {}
+    for case in wanted.case or ["nat4/flows=10k"]:
+        with counted(case) as callgrind:
+            document[case] = dict(by_step(callgrind, BURSTS * BURST))
+        if wanted.json:
+            continue
+        print(f"{case}, instructions per packet")
+        for step, instructions in document[case].items():
+            print(f"  {step:<24} {instructions:>7.1f}")
+        print(f"  {'all':<24} {sum(document[case].values()):>7.1f}")
+    if wanted.json:
+        print(json.dumps(document))
+
+
 def main() -> None:
     wanted = arguments()
     older = older_values(wanted.compare, wanted.json)
@@ -117,6 +135,9 @@ def main() -> None:
     build(AF_XDP_PROGRAM if wanted.af_xdp else PROGRAM, wanted.json)
     if wanted.record:
         record()
+        return
+    if wanted.profile:
+        profile(wanted)
         return
     document = measure(wanted)
     results = AF_XDP_RESULTS if wanted.af_xdp else RESULTS

@@ -11,7 +11,9 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,24 +28,33 @@ GROWTH, CYCLES_GROWTH = 1.03, 1.25  # of what was recorded
 TURNS, RUNS = 5, 101
 
 
-def count(case: str) -> float:
-    """Instructions per packet of a whole loop, deterministic."""
+@contextmanager
+def counted(case: str) -> Iterator[Path]:
+    """What callgrind says of the measured loop of a case: BURSTS bursts, deterministic."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "callgrind.out"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--toggle-collect=*measured_run*",
                    PROGRAM, "--case", case, "--count", str(BURSTS)]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
-        total = re.search(r"^summary: (\d+)", out.read_text(), re.MULTILINE) if out.exists() else None
-    if run.returncode != 0 or total is None or int(total[1]) == 0:
-        raise RuntimeError(f"callgrind could not count {case}: {run.stderr[-2000:]}")
+        if run.returncode != 0 or not out.exists():
+            raise RuntimeError(f"callgrind could not count {case}: {run.stderr[-2000:]}")
+        yield out
+
+
+def count(case: str) -> float:
+    """Instructions per packet of a whole loop."""
+    with counted(case) as out:
+        total = re.search(r"^summary: (\d+)", out.read_text(), re.MULTILINE)
+    if total is None or int(total[1]) == 0:
+        raise RuntimeError(f"callgrind counted nothing of {case}")
     return int(total[1]) / (BURSTS * BURST)
 
 
 def count_all() -> dict[str, float]:
     """Instructions per packet beyond the floor, by case."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counted = dict(zip((FLOOR, *CASES), pool.map(count, (FLOOR, *CASES))))
-    return {case: round(counted[case] - counted[FLOOR], 1) for case in CASES}
+        counts = dict(zip((FLOOR, *CASES), pool.map(count, (FLOOR, *CASES))))
+    return {case: round(counts[case] - counts[FLOOR], 1) for case in CASES}
 
 
 def cycles(case: str) -> tuple[str, float]:

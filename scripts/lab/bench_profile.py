@@ -15,7 +15,7 @@ STEPS = (("run_prefetched<shunt::dataplane::Together<shunt::dataplane::Parse", "
          ("run_prefetched<shunt::dataplane::FindService", "find service"),
          ("run_prefetched<shunt::dataplane::LookUpFlow", "look up flow"),
          ("run_prefetched<shunt::dataplane::Together<shunt::dataplane::ChooseBackend", "choose backend"),
-         ("ChooseBackend", "choose backend"), ("FlowContext", "choose backend"), ("FlowTable", "choose backend"),
+         ("FlowTable::tidy", "sweep"), ("ChooseBackend", "choose backend"), ("FlowContext", "choose backend"), ("FlowTable", "choose backend"),
          ("Schedulers", "choose backend"), ("Tables::choose", "choose backend"),
          ("run_prefetched<shunt::dataplane::Forward", "forward"), ("clamp_mss", "forward"), ("Tables::route", "forward"),
          ("::send", "transmit"), ("::transmit", "transmit"),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lab.bench_profile import by_step
+
 ROOT = Path(__file__).resolve().parents[2]
 HUGE_PAGES = Path("/proc/sys/vm/nr_hugepages")
 KEYS = {"name", "unit", "value", "cycles_per_packet", "floor", "ratio", "spread", "runs"}
@@ -42,3 +44,20 @@ def test_comparison(tmp_path):
 @pytest.mark.parametrize("options", [("--case", "nothing"), ("--compare", "/dev/null"), ("--unknown",)])
 def test_usage(options):
     assert bench(*options).returncode == 2
+
+
+def test_a_profile_counts_what_a_function_did_itself_and_names_its_step(tmp_path):
+    out = tmp_path / "callgrind.out"
+    out.write_text("""events: Ir
+fn=(1) void shunt::dataplane::detail::run_prefetched<shunt::dataplane::Forward>(shunt::dataplane::Batch&)
+10 60
+cfn=(2) shunt::dataplane::clamp_mss(shunt::dataplane::Lane&, unsigned short)
+calls=1 5
++3 1000
+fn=(2)
+5 20
+fn=(3) shunt::dataplane::Worker<P, C>::release(shunt::Instant)
+* 8
+summary: 88
+""")
+    assert by_step(out, packets=4) == [("forward", 20.0), ("the rest of the worker", 2.0)]
