@@ -82,6 +82,7 @@ void write_piece(const Lane& whole, std::uint32_t number, Lane& piece) noexcept 
     piece.buffer = buffer;
     piece.bytes = bytes;
     piece.part = Part::later;
+    piece.tcp_flags = 0;  // its header is in the first piece
     piece.verdict = Verdict::keep();
 
     const std::uint32_t whole_header = header_length(whole);

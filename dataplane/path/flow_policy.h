@@ -15,10 +15,10 @@ struct FlowPolicy {
         return shm::backend_of(tables, entry, listener, now);
     }
 
-    // Its time is up. An entry of a listener that is gone waits: the listener may come back.
+    // Its time is up, or its listener is gone: if that VIP comes back, it does so under another index.
     bool is_over(const FlowEntry& entry) const noexcept {
         const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
-        return listener.in_use && shm::is_expired(entry, listener, now);
+        return !listener.in_use || shm::is_expired(entry, listener, now);
     }
     // Its handle still names the backend it was made for.
     bool is_current(const FlowEntry& entry) const noexcept {

@@ -158,7 +158,7 @@ struct LookUpFlow {
         constexpr auto of = reply ? FlowTable::Of::any_listener : FlowTable::Of::this_listener;
         if (!lane.plain || !lane.is_in_midstream()) [[unlikely]]
             return false;
-        if (!reply && !(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return false;
+        if (!reply && !lane.listener_record->keeps_flows_of_one_port()) return false;
         const shm::Tables& tables = context.tables;
         const IpAddress& peer = reply ? lane.tuple.destination : lane.tuple.source;
         const Be16 port = reply ? lane.tuple.destination_port : lane.tuple.source_port;
@@ -168,7 +168,8 @@ struct LookUpFlow {
         const FlowEntry entry = glance.entry();
         const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
         const shm::BackendRecord* backend = context.policy.backend_of(entry, listener);
-        if (backend == nullptr || listener.has_many_ports() || (reply && backend->source != lane.source)) [[unlikely]]
+        if (backend == nullptr || !listener.keeps_flows_of_one_port() || (reply && backend->source != lane.source))
+            [[unlikely]]
             return false;
         FlowContext::give(lane, entry.listener, listener, entry.handle, *backend);
         const bool is_new = !reply && entry.state == FlowState::embryonic;

@@ -10,6 +10,10 @@ void FlowSums::follow(const shm::Tables& tables) {
         const auto handles = tables.handles(listener);
         handles_.insert(handles_.end(), handles.begin(), handles.end());
     }
+    // Once each, however many VIPs lead there.
+    std::ranges::sort(handles_, {}, &shm::Handle::value);
+    const auto again = std::ranges::unique(handles_);
+    handles_.erase(again.begin(), again.end());
 }
 
 void FlowSums::sum(const shm::State& state) const noexcept {

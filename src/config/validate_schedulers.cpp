@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "src/balance/ring.h"
 #include "src/config/finder.h"
 
 namespace shunt::config {
@@ -21,6 +22,8 @@ std::string those_that_hash() {
 std::string those_of_the_table() {
     return names_of([](const SchedulerTraits& t) { return t.only_table(); });
 }
+
+constexpr std::uint64_t most_ring_points = 4'000'000;  // 10,000 backends of weight 100
 
 class SchedulerExaminer {
   public:
@@ -46,10 +49,23 @@ class SchedulerExaminer {
                 scheduler + " looks at every backend for each flow, and here are " + number(service.backends.size()),
                 "use scheduler \"power-of-two\", or at most " + number(most_looked_at) + " backends");
         }
+        if (service.scheduler == Scheduler::ring) ring_size(service);
         weights(service);
     }
 
   private:
+    // The whole ring is made anew whenever a backend comes or goes.
+    void ring_size(const Service& service) {
+        std::uint64_t points = 0;
+        for (const Backend& backend : service.backends)
+            points += std::uint64_t{ring_points_per_weight} * backend.weight;
+        if (points <= most_ring_points) return;
+        finder_.refuse(finder_.at(service).child("scheduler"),
+                       "the ring of service " + quoted(service.name) + " would have " + number(points) +
+                           " virtual nodes, " + number(ring_points_per_weight) + " for each unit of weight",
+                       "use at most " + number(most_ring_points) + ": smaller weights, or scheduler \"maglev\"");
+    }
+
     void affinity(const Service& service, const SchedulerTraits& traits, const std::string& scheduler) {
         const Path path = finder_.at(service).child("affinity");
         const Affinity affinity = service.effective_affinity();

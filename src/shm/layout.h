@@ -272,6 +272,7 @@ struct alignas(cache_line_bytes) ListenerRecord {
     std::array<std::uint8_t, 18> reserved;
 
     constexpr bool has_many_ports() const noexcept { return (flags & many_ports) != 0; }
+    constexpr bool keeps_flows_of_one_port() const noexcept { return (flags & (flows_on | many_ports)) == flows_on; }
     constexpr PortRange ports() const noexcept { return {port, last_port}; }
 };
 static_assert(sizeof(ListenerRecord) == 2 * cache_line_bytes);

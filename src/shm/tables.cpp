@@ -1,5 +1,7 @@
 #include "src/shm/tables.h"
 
+#include <algorithm>
+
 namespace shunt::shm {
 
 EndpointMap::EndpointMap(const std::byte* region, const EndpointMapRef& ref) noexcept {
@@ -46,6 +48,15 @@ ListenerIndex Tables::listener_of_many(const IpAddress& address, Be16 port, Prot
         }
     }
     return found;
+}
+
+// Do packets to this port of a VIP reach the backend on it? A source lists the first of its listeners only.
+bool Tables::may_keep(const SourceRecord& source, Be16 port) const noexcept {
+    if (source.count >= source.listeners.size()) return true;
+    return std::any_of(source.listeners.begin(), source.listeners.begin() + source.count, [&](ListenerIndex index) {
+        const ListenerRecord& listener = listeners[index.value];
+        return listener_of(listener.address, port, listener.protocol) == index;
+    });
 }
 
 Handle Tables::choose(const ListenerRecord& listener, std::uint64_t hash) const noexcept {

@@ -152,10 +152,13 @@ class Tables {
         return found != 0 ? ListenerIndex(static_cast<std::uint16_t>(found))
                           : listener_of_many(address, port, protocol);
     }
-    // A backend's endpoint as replies carry it: with this very port, else with any; 0: none.
+    // A backend's endpoint as replies carry it: with this very port, else with any, if a listener that leads there has
+    // this one; 0: none. What else the machine sends, as a client or from its other ports, is no reply.
     SourceNumber source_of(const IpAddress& address, Be16 port, Protocol protocol) const noexcept {
         const std::uint32_t found = source_map.find(address, port, protocol);
-        return SourceNumber(found != 0 ? found : source_map.find(address, any_port, protocol));
+        if (found != 0) return SourceNumber(found);
+        const std::uint32_t any = source_map.find(address, any_port, protocol);
+        return SourceNumber(any != 0 && may_keep(sources[any], port) ? any : 0);
     }
     bool is_local(const IpAddress& address) const noexcept {
         return local_map.find(address, any_port, any_protocol) != 0;
@@ -210,6 +213,7 @@ class Tables {
     std::span<const T> array(BlockOffset offset, std::size_t count) const noexcept {
         return {reinterpret_cast<const T*>(region_ + offset + sizeof(BlockHeader)), count};
     }
+    bool may_keep(const SourceRecord& source, Be16 port) const noexcept;
     ListenerIndex listener_of_many(const IpAddress& address, Be16 port, Protocol protocol) const noexcept;
     std::uint32_t walk(std::span<const TrieNode> trie, std::span<const std::uint8_t> bytes) const noexcept;
 

@@ -144,8 +144,15 @@ const Root* Validator::check_root(Generation generation, BlockOffset offset) {
 std::optional<RefusalReason> Validator::check(Generation generation, BlockOffset offset) {
     refusal_.reset();
     now_ = generation.value;
-    const Root* root = check_root(generation, offset);
-    if (root == nullptr) return refusal_;
+    if (const Root* root = check_root(generation, offset)) check_parts(*root);
+    // What a refused generation was made of is looked at again when it comes in another one.
+    if (refusal_) known_.clear();
+    forget_unused(generation);
+    return refusal_;
+}
+
+void Validator::check_parts(const Root& parts) {
+    const Root* root = &parts;
     check_array<ServiceRecord>(root->services, max_services, [](const ServiceRecord&) {});
     check_array<ListenerRecord>(root->listeners, max_listeners, [this](const ListenerRecord& l) { check_listener(l); });
     check_array<BackendRecord>(root->backends, max_handles, [this, root](const BackendRecord& b) {
@@ -167,8 +174,6 @@ std::optional<RefusalReason> Validator::check(Generation generation, BlockOffset
     if (root->next_hop_count != 0) {
         block(root->next_hops, BlockKind::next_hops, std::uint64_t{root->next_hop_count} * sizeof(NextHopRecord));
     }
-    if (!refusal_) forget_unused(generation);
-    return refusal_;
 }
 
 // A block no generation used for a whole ring of roots may have been freed: its next use is checked again in any case

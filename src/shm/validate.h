@@ -47,6 +47,7 @@ class Validator {
     void refuse(RefusalReason reason) noexcept {
         if (!refusal_) refusal_ = reason;
     }
+    void check_parts(const Root& parts);
     void forget_unused(Generation generation);
 
     const std::byte* region_;

@@ -370,6 +370,23 @@ TEST(ValidateSchedulers, ManyBackendsAreNotLookedAtForEachFlow) {
         judged(service("web", web_vip, "table_size = 655373\nscheduler = \"power-of-two\"") + backends).errors.empty());
 }
 
+TEST(ValidateSchedulers, ARingIsBounded) {
+    DesiredState state;
+    Service service;
+    service.name = "web";
+    service.vips = {*Vip::parse("198.18.0.10:443/tcp")};
+    service.scheduler = Scheduler::ring;
+    for (std::uint32_t i = 0; i < 1001; ++i) {
+        service.backends.push_back({.address = IpAddress::v4(Be32(0xc6130000U + i)), .weight = 1000});
+    }
+    state.services = {service};
+    const auto refused = validate(state);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("4004000 virtual nodes"), std::string::npos) << refused.error().message;
+    state.services[0].backends.pop_back();
+    EXPECT_TRUE(validate(state));
+}
+
 TEST(ValidateSchedulers, WeightsThatAreAllZeroAreNoWayToSayDrain) {
     const std::string zero = "weight = 0", drained = "weight = 0\nstate = \"drain\"";
     EXPECT_EQ(error_in(service("web", web_vip) + backend("198.18.2.11", zero) + backend("198.18.2.12", zero)),

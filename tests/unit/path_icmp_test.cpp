@@ -238,6 +238,21 @@ TEST(Icmp, WhatMayBeFragmentedIsCutAndArrivesWhole) {
     instance.expect_conservation();
 }
 
+// What follows in later pieces may look like a TCP header with an option, and is data all the same.
+TEST(Icmp, OfASynThatIsCutOnlyTheFirstPieceHasAHeader) {
+    Instance instance{web(V4::vip, V4::backends())};
+    instance.set_mtu(700);
+    instance.publish();
+    Packet syn = packet(V4::client(1), V4::vip);
+    syn.tcp_flags = tcp_syn;
+    syn.payload.assign(1200, 'x');
+    constexpr std::size_t second_piece = 700 - 20 - 20;
+    syn.payload.replace(second_piece + 12, 1, "\x60");
+    syn.payload.replace(second_piece + 20, 4, "\x02\x04\xff\xff");
+    const Seen there = read(reassembled(instance.burst({syn.build()}).sent));
+    EXPECT_EQ(there.payload, syn.payload);
+}
+
 TEST(Icmp, AFragmentThatIsTooLongIsCutOnceMore) {
     Instance instance{web(V4::vip, V4::backends())};
     instance.set_mtu(700);

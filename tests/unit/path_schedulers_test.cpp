@@ -397,6 +397,25 @@ TEST_F(Counting, SilenceEndsAFlowWithoutAnotherPacket) {
     EXPECT_EQ(all(), 0);
 }
 
+TEST_F(Counting, FlowsOfAVipThatIsGoneCountNoMore) {
+    auto service = scheduled(Scheduler::least_connections, {100, 100});
+    service.vips.push_back(*Vip::parse("198.18.0.11:443/tcp"));
+    Scheduling both{service, 1};
+    for (std::uint32_t n = 0; n < 10; ++n) {
+        Packet syn = packet(V4::client(n), "198.18.0.11:443");
+        syn.tcp_flags = tcp_syn;
+        both.instance.forward(syn);
+    }
+    service.vips.pop_back();
+    both.instance.services() = {service};
+    both.instance.publish();
+    both.instance.clock.advance(Duration::seconds(1));
+    both.instance.sweep();
+    double sum = 0;
+    for (const auto& [name, count] : both.counted()) sum += count;
+    EXPECT_EQ(sum, 0);
+}
+
 TEST_F(Counting, AnEvictedFlowIsCountedNoMore) {
     Instance tiny({scheduled(Scheduler::least_connections, {100, 100})}, 1, 2);
     for (std::uint32_t n = 0; n < 100; ++n) tiny.forward(opening(n));  // handshakes give way to handshakes
