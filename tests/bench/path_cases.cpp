@@ -22,9 +22,10 @@ shm::StateShape room_for(std::uint64_t flows, std::uint32_t units_per_half) {
     return shm::state_shape(1, std::max(flows, default_flows) * units_per_half);
 }
 
+// One in a million may find no room, even with two moves (docs/decisions/0002).
 void expect_known(const shm::WorkerBlock& counters, std::uint64_t flows) {
     const std::uint64_t inserted = counters.flows_inserted.read();
-    if (inserted == flows) return;
+    if (inserted <= flows && flows - inserted <= flows / million) return;
     throw std::runtime_error(std::to_string(inserted) + " of " + std::to_string(flows) + " flows were inserted");
 }
 
