@@ -111,7 +111,6 @@ struct Lane : Arrival, Reading, Decision {
         return listener_record != nullptr ? listener_record->service : ServiceIndex{};
     }
     bool is_quote() const noexcept { return quote_l3 != 0; }
-    bool has_transport() const noexcept { return part != Part::later && !is_quote(); }
     bool is_tcp() const noexcept { return tuple.protocol == Protocol::tcp; }
     bool is_opening() const noexcept { return is_tcp() && (tcp_flags & (tcp_syn | tcp_ack)) == tcp_syn; }
     // Neither the first packet of a connection nor one of its last.
