@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <span>
 #include <vector>
@@ -49,6 +50,9 @@ class Worker {
     News& news() noexcept { return news_; }
     // Where the main thread says which flows it is to forget.
     ForgetList& forget_list() noexcept { return forget_list_; }
+    // What other nodes know, from the next burst on; null: nothing. What it replaces may be used until the worker has
+    // polled again.
+    void follow_peers(const PeerFlows* peers) noexcept { peers_.store(peers, std::memory_order_release); }
 
     // Only from the thread that polls, or when none does. How many fragments wait here.
     std::uint32_t waiting() const noexcept { return fragments_.waiting(); }
@@ -91,6 +95,7 @@ class Worker {
     FlowSweep sweep_;
     SchedulerMemory schedulers_;
     std::vector<FlowTable> others_;
+    std::atomic<const PeerFlows*> peers_{};
     Fragments fragments_;
     LinkAddresses links_;
     PathMtus path_mtus_;
@@ -195,7 +200,8 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
     LookAsideBudget budget;
-    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, budget, block_};
+    const PeerFlows* const peers = peers_.load(std::memory_order_acquire);
+    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, budget, block_, peers};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, seed, news_};

@@ -81,7 +81,7 @@ struct ChooseBackend {
     }
 
     Verdict look_aside(Lane& lane) noexcept {
-        if (context.others.empty()) return may_choose(lane);
+        if (!context.may_look_aside()) return may_choose(lane);
         if (!context.budget.take(lane.direction)) return over_budget(lane);
         context.counters.look_asides.add(1);
         for (const FlowTable& other : context.others) {
@@ -90,6 +90,12 @@ struct ChooseBackend {
             if (lane.is_quote()) return Verdict::keep();
             context.copy(lane, next_state(lane, found->entry.state));
             context.counters.flows_copied.add(1);
+            return Verdict::keep();
+        }
+        if (const auto found = context.find_at_peers(lane)) {
+            if (lane.is_quote()) return Verdict::keep();
+            context.copy(lane, next_state(lane, found->state), true);
+            context.counters.flows_from_peers.add(1);
             return Verdict::keep();
         }
         return may_choose(lane);
@@ -179,8 +185,9 @@ struct ChooseBackend {
             return table.find(lane.bucket_hash, flow.peer, flow.peer_port, is_it).has_value();
         };
         if (is_known_to(context.own)) return true;
-        const bool is_killed = context.killed.contains(flow.peer, flow.peer_port, flow.listener);
-        return !is_killed && std::ranges::any_of(context.others, is_known_to);
+        if (context.killed.contains(flow.peer, flow.peer_port, flow.listener)) return false;
+        if (std::ranges::any_of(context.others, is_known_to)) return true;
+        return context.peers != nullptr && context.peers->find(flow.peer, flow.peer_port, is_it).has_value();
     }
 };
 

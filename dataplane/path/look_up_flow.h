@@ -7,6 +7,7 @@
 #include "dataplane/path/batch.h"
 #include "dataplane/path/flow_policy.h"
 #include "dataplane/tables/flow_table.h"
+#include "dataplane/tables/peer_flows.h"
 
 namespace shunt::dataplane {
 
@@ -34,6 +35,9 @@ struct FlowContext {
     FlowPolicy policy;
     LookAsideBudget& budget;
     shm::WorkerBlock& counters;
+    const PeerFlows* peers{};  // null, or those of which something is known
+
+    bool may_look_aside() const noexcept { return !others.empty() || peers != nullptr; }
 
     // Is this entry, of the lane's peer, the lane's flow? Then the lane belongs to its backend.
     bool adopt(Lane& lane, const FlowEntry& entry) const noexcept {
@@ -68,9 +72,13 @@ struct FlowContext {
     // The lane's flow in a table that is not ours: not what is being killed. Another worker's table has as many
     // buckets as our own, a predecessor's may have others.
     std::optional<FlowTable::Found> find(const FlowTable& table, Lane& lane) const noexcept {
-        return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
-            return !killed.contains(lane.peer(), lane.peer_port(), entry.listener) && adopt(lane, entry);
-        });
+        return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(),
+                          [&](const FlowEntry& entry) { return may_adopt(lane, entry); });
+    }
+    std::optional<FlowEntry> find_at_peers(Lane& lane) const noexcept {
+        if (peers == nullptr) return std::nullopt;
+        return peers->find(lane.peer(), lane.peer_port(),
+                           [&](const FlowEntry& entry) { return may_adopt(lane, entry); });
     }
     // What this worker's own table knows for a lane.
     enum class Own : std::uint8_t {
@@ -101,14 +109,17 @@ struct FlowContext {
         return count(known == Own::nothing ? own.insert_stranger(lane.bucket_hash, key_of(lane), entry, classify)
                                            : own.insert(lane.bucket_hash, key_of(lane), entry, classify));
     }
-    // Another worker chose; if there is no room, it is asked again.
-    void copy(const Lane& lane, FlowState state) noexcept {
-        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, false};
+    // Another worker chose, and counts it, or (`owned`) another node; if there is no room, it is asked again.
+    void copy(const Lane& lane, FlowState state, bool owned = false) noexcept {
+        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, owned};
         const auto classify = [this](const FlowEntry& other) { return policy.classify(other); };
         count(own.insert(lane.bucket_hash, key_of(lane), entry, classify));
     }
 
   private:
+    bool may_adopt(Lane& lane, const FlowEntry& entry) const noexcept {
+        return !killed.contains(lane.peer(), lane.peer_port(), entry.listener) && adopt(lane, entry);
+    }
     static FlowKey key_of(const Lane& lane) noexcept {
         return {lane.peer(), lane.peer_port(), lane.listener, lane.service_port};
     }

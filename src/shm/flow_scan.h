@@ -3,6 +3,7 @@
 // that whoever has other work can bound how long it is away. It only reads.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -40,6 +41,17 @@ bool matches(const FlowFilter& filter, const Flow& flow) noexcept;
 class FlowScan {
   public:
     explicit FlowScan(const FlowFilter& filter) noexcept : filter_(filter) {}
+    // From a position on: a bucket, counted through the tables of all workers. One of end_of() or more sees nothing.
+    FlowScan(const FlowFilter& filter, const StateShape& shape, std::uint64_t position) noexcept
+        : filter_(filter),
+          worker_(static_cast<std::uint16_t>(std::min(position, end_of(shape)) / shape.buckets_per_worker)),
+          bucket_(std::min(position, end_of(shape)) % shape.buckets_per_worker) {}
+    static constexpr std::uint64_t end_of(const StateShape& shape) noexcept {
+        return shape.workers * shape.buckets_per_worker;
+    }
+    std::uint64_t position(const StateShape& shape) const noexcept {
+        return worker_.value * shape.buckets_per_worker + bucket_;
+    }
 
     // Goes on until about this many cache lines of flow tables were read, and calls f(const Flow&) for every matching
     // flow, once on each worker that has it. True: all tables were seen. `now` is as workers count (downtime taken
@@ -48,6 +60,7 @@ class FlowScan {
     bool step(const StateReader& state, const Tables& tables, Tick now, std::uint32_t lines, F&& f) {
         const std::uint64_t buckets = state.shape().buckets_per_worker;
         std::array<Candidate, 4 * group> found;
+        if (worker_.value >= state.shape().workers) return true;
         for (std::uint32_t read = 0; read < lines && bucket_ < buckets;) {
             const std::size_t count = gather(state, tables, found);
             read += static_cast<std::uint32_t>(group + count * 2 * (state.shape().workers - 1));
@@ -61,10 +74,10 @@ class FlowScan {
         return ++worker_.value == state.shape().workers;
     }
 
-  private:
     static constexpr std::size_t group =
         8;  // buckets looked at before others are asked, so that memory answers at once
 
+  private:
     struct Candidate {
         StoredFlow stored;
         std::uint64_t hash{};  // of its peer

@@ -1,12 +1,13 @@
 // The treaty: every byte two processes share. Offsets, never pointers. A change here is a new layout version.
 //
-// Two regions, one writer process each (DESIGN section 3):
+// Three regions, one writer process each (DESIGN section 3):
 //
 //   tables   written by the control plane: a header with the word `published`, a ring of eight root references and a
 //            ring of requests, then immutable blocks. A root is the whole of one generation; blocks are shared between
 //            generations.
 //   state    written by the data plane: `accepted`, answers to requests, worker blocks with `passed`, counters, link
 //            addresses of next hops, flow tables.
+//   peers    written by the control plane: one flow table, of what other nodes say.
 //
 // Publication is three words: `published` (control plane) -> validated, `accepted` (data plane's main thread) ->
 // `passed` (each worker, at the end of a burst). Everything reachable from a root was validated before `accepted` names
@@ -39,6 +40,7 @@ namespace shunt::shm {
 constexpr std::uint32_t layout_version = 4;
 constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
 constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
+constexpr std::uint64_t peers_magic = 0x3152454550544853ULL;   // "SHTPEER1"
 constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
 
 // A counter with one writer and any number of readers: no locked instruction.
@@ -506,6 +508,7 @@ struct alignas(cache_line_bytes) WorkerBlock {
     Counter look_asides;
     std::uint32_t core;
     std::uint32_t reserved;
+    Counter flows_from_peers;  // found in the `peers` region
 
     struct alignas(cache_line_bytes) PortCounters {
         Counter received;
@@ -629,6 +632,25 @@ struct StateLayout {
         return at;
     }
 };
+
+// ------------------------------------------------------------------------------------------------ peers
+
+// A flow table of what other nodes know, by ids of one tables file; FlowBucket[buckets] at first_peer_bucket. Ticks are
+// of CLOCK_MONOTONIC itself: the control plane knows no downtime. Where ids or size do not fit any more, another file
+// takes its place.
+struct alignas(cache_line_bytes) PeersHeader {
+    std::uint64_t magic;
+    std::uint64_t buckets;
+    HashSeed flow_seed;                  // of this table alone
+    std::uint64_t tables_identity;       // of the tables file whose ids it holds
+    std::atomic<std::uint32_t> version;  // stored last, with release
+    std::uint32_t reserved;
+
+    alignas(cache_line_bytes) Counter entries;  // put and not taken out; 0: nobody needs to look
+    std::atomic<std::int64_t> written_at;       // CLOCK_MONOTONIC, ns, of the last turn of the writer
+};
+constexpr std::uint64_t first_peer_bucket = 4096;
+static_assert(sizeof(PeersHeader) <= first_peer_bucket);
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std::uint32_t>::is_always_lock_free);
 
