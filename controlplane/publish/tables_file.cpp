@@ -230,7 +230,8 @@ Result<TablesFile> open_tables(const std::string& path, const NewTables& options
         if (!made) return made.error();
         const bool restored = beginning.copy.has_value();
         if (!*made) continue;
-        return TablesFile{**std::move(made), seen->exists || restored ? existing.damage : "", restored};
+        const bool missed = seen->exists || restored || in_use.identity != 0;
+        return TablesFile{**std::move(made), missed ? existing.damage : "", restored};
     }
     return Error{.message = "the file is made and removed again by somebody else", .file = path};
 }
