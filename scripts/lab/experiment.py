@@ -19,8 +19,9 @@ from .network import VIP
 from .shunt import Shunt
 from .waiting import wait_until
 
-MESSAGE_RATE = 7.0  # a second on every connection: more than it takes to be live, so that a busy machine is no verdict
-LIVE_RATE = 5.0
+LIVE_RATE = 5.0  # messages a second on every connection
+MESSAGE_RATES = 7.0, 25.0  # more than it takes, so that a busy machine is no verdict; and, of few connections, soon done
+MESSAGES_OF_ALL = 2000
 MESSAGES_AFTER = 20
 DATAGRAM_RATE, DATAGRAM_FLOWS = 1000, 48
 NEW_CONNECTIONS_RATE = 40
@@ -29,7 +30,7 @@ PATIENCE = 30.0  # seconds; longer than any repetition of TCP takes after an out
 KEYS = ("experiment", "mode", "repeats", "connections", "broken", "reset", "lost_packets", "outage_ms_median",
         "outage_ms_max", "detected_ms_max", "api_back_ms_max", "withdrawn_ms_max", "refused", "table_hash_same",
         "conservation_error", "held", "workers", "workers_after", "tcp_wait_ms_max", "messages_per_second",
-        "datagrams", "new_connections", "new_connections_failed", "gap_ms_max", "first_troubles", "broken_promises",
+        "datagrams", "new_connections", "new_connections_failed", "gap_ms_max", "stale_packets", "first_troubles", "broken_promises",
         "failure")
 Row = dict[str, Any]
 
@@ -74,7 +75,8 @@ class Load:
 
     def __init__(self, lab: Lab, connections: int):
         self.connections = connections
-        self.live = lab.live(VIP, connections=connections, message_rate=MESSAGE_RATE, patience=PATIENCE,
+        rate = min(max(MESSAGES_OF_ALL / connections, MESSAGE_RATES[0]), MESSAGE_RATES[1])
+        self.live = lab.live(VIP, connections=connections, message_rate=rate, patience=PATIENCE,
                              udp_rate=DATAGRAM_RATE, udp_flows=DATAGRAM_FLOWS)
         self.opener = lab.opener(VIP, rate=NEW_CONNECTIONS_RATE, timeout=PATIENCE)
         wait_until(lambda: self.live.report()["tcp"]["live"] == connections, 60, f"{connections} live connections", 0.1)
@@ -169,6 +171,10 @@ class LoadExperiment(Experiment):
     def strike(self, stage: Stage) -> dict[str, Any]:
         """The fault. Returns what it measured itself, by keys without `_max`, for example `api_back_ms`."""
 
+    def settled(self, _stage: Stage) -> dict[str, Any]:
+        """What is to be measured when every connection has exchanged more messages."""
+        return {}
+
     def recover(self, stage: Stage) -> None:
         """After each fault: everything as it was."""
 
@@ -180,7 +186,7 @@ class LoadExperiment(Experiment):
                 self.prepare(stage)
                 load.mark()
                 observation = self.strike(stage)
-                observed.append({**load.go_on(), **observation})
+                observed.append({**load.go_on(), **observation, **self.settled(stage)})
                 self.recover(stage)
                 load.paused += observed[-1]["tcp_wait_ms"] / 1000
                 progress(f"{self.name} {wish.mode} {number}/{wish.repeats}: "

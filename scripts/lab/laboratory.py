@@ -35,7 +35,7 @@ def check_environment(programs: tuple[str, ...] = REQUIRED) -> None:
         raise Unfit(f"missing programs: {', '.join(missing)}; run scripts/setup")
 
 
-def error_document(failure: BaseException, remedy: str | None) -> str:
+def error_document(failure: BaseException | str, remedy: str | None) -> str:
     """What a script prints for programs when it could not do its work."""
     return json.dumps({"error": {"message": str(failure), "file": None, "line": None, "column": None, "key": None,
                                  "remedy": remedy}})

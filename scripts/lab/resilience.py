@@ -107,7 +107,8 @@ def main(words: list[str]) -> int:
     except Unfit as unfit:
         print(f"resilience: {unfit}", file=sys.stderr)
         if wanted.json:
-            print(error_document(unfit, None))
+            message, _, remedy = str(unfit).partition("; ")
+            print(error_document(message, remedy))
         return 3
     except KeyboardInterrupt:
         print("resilience: interrupted; everything was removed", file=sys.stderr)

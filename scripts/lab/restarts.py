@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import contextmanager
 from typing import Any, Iterator
@@ -106,20 +107,45 @@ class NextHopChange(LoadExperiment):
 
     name = "next-hop-change"
     modes = ("nat", "direct")
-    promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 1000))
+    promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 1000), Promise("stale_packets", 0))
     stage = staticmethod(one_balancer)
 
     def strike(self, stage: Stage) -> dict[str, Any]:
         number = stage.notes["changes"] = stage.notes.get("changes", 0) + 1
-        for place, namespace in enumerate((stage.lab.network.backends["b1"], stage.lab.client)):
+        changed = (stage.lab.network.backends["b1"], stage.lab.client)
+        old = [link_address(namespace) for namespace in changed]
+        for place, namespace in enumerate(changed):
             change_link_address(namespace, f"02:00:00:{place:02x}:{number >> 8:02x}:{number & 255:02x}")
+        at = time.monotonic()
+        wait_until(lambda: time.monotonic() - at > 1, 5, "a second, until which packets may go to the old addresses")
+        count_frames_to(stage.lab.network.switch, old)
         return {}
+
+    def settled(self, stage: Stage) -> dict[str, Any]:
+        return {"stale_packets": stage.lab.network.switch.counters("bridge")["stale"]}
+
+
+def link_address(namespace: Namespace) -> str:
+    return json.loads(namespace.ip("-json", "link", "show", "eth0"))[0]["address"]
 
 
 def change_link_address(namespace: Namespace, mac: str) -> None:
     """As a machine does that takes over an address: it says so, by gratuitous ARP and unsolicited advertisement."""
     namespace.sysctl(net__ipv4__conf__eth0__arp_notify=1, net__ipv6__conf__eth0__ndisc_notify=1)
     namespace.ip("link", "set", "eth0", "address", mac)
+
+
+def count_frames_to(switch: Namespace, link_addresses: list[str]) -> None:
+    """From now on the switch counts, as `stale`, what is sent there."""
+    switch.nft(f"""table bridge lab
+        delete table bridge lab
+        table bridge lab {{
+            counter stale {{ }}
+            chain through {{
+                type filter hook prerouting priority 0
+                ether daddr {{ {", ".join(link_addresses)} }} counter name stale
+            }}
+        }}""")
 
 
 EXPERIMENTS = (KillControlPlane(), KillDataPlane(), LinkFlap(), NextHopChange())
