@@ -126,7 +126,9 @@ TEST_F(Damage, TenThousandFlipsAnywhereAreRefusedByReasonOrHarmless) {
         const auto tables = acceptor.validate_newest();
         flip(bit);
         taken += tables.has_value();
-        if (tables) ASSERT_EQ(walk(*tables), sum) << "bit " << bit;
+        if (tables) {
+            ASSERT_EQ(walk(*tables), sum) << "bit " << bit;
+        }
     }
     for (const auto& counter : state->refusals) refused += counter.read();
     EXPECT_GT(refused, 0U);
