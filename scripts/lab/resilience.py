@@ -8,16 +8,17 @@ import subprocess
 import sys
 from typing import Callable, Iterator, TextIO
 
-from . import restarts
+from . import pair, restarts
 from .experiment import Experiment, Row, Wish
-from .laboratory import Unfit, check_environment, error_document
+from .laboratory import REQUIRED, Unfit, check_environment, error_document
 from .modes import WAYS
 from .namespace import CommandFailed
 from .process import ProcessEnded
 from .shunt import CliFailed
 from .waiting import NotInTime
 
-EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in restarts.EXPERIMENTS}
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment 
+                                      for experiment in (*restarts.EXPERIMENTS, *pair.EXPERIMENTS)}
 FAILURES = (NotInTime, ProcessEnded, CliFailed, CommandFailed, OSError, subprocess.SubprocessError)
 PROGRAMS = ("shunt", "shunt-dataplane", "shunt-controlplane", "shunt-decap")
 USUAL_REPEATS, USUAL_CONNECTIONS = 3, 200
@@ -100,7 +101,7 @@ def main(words: list[str]) -> int:
     out = sys.stderr if wanted.json else sys.stdout
     rows: list[Row] = []
     try:
-        check_environment()
+        check_environment((*REQUIRED, *pair.PROGRAMS))
         build()
         for experiment, wish in wishes(wanted):
             rows.append(performed(experiment, wish, lambda text: print(text, file=out, flush=True)))
