@@ -9,7 +9,7 @@ import sys
 from typing import Callable, Iterator, TextIO
 
 from . import pair, restarts
-from .experiment import Experiment, Row, Wish
+from .experiment import Experiment, Row, Stages, Wish
 from .laboratory import REQUIRED, Unfit, check_environment, error_document
 from .modes import WAYS
 from .namespace import CommandFailed
@@ -77,13 +77,14 @@ def build() -> None:
         raise Unfit("the build failed; see what scripts/build said above")
 
 
-def performed(experiment: Experiment, wish: Wish, progress: Callable[[str], None]) -> Row:
+def performed(experiment: Experiment, wish: Wish, stages: Stages, progress: Callable[[str], None]) -> Row:
     """An experiment that could not be brought to its end has broken its promise: something did not come back."""
     progress(f"{experiment.name} {wish.mode}: {wish.repeats} times, {wish.connections} live connections, "
              f"{wish.workers} workers")
     try:
-        return experiment.judged(wish, experiment.run(wish, progress))
+        return experiment.judged(wish, experiment.run(wish, stages, progress))
     except FAILURES as failure:
+        stages.close()
         return experiment.judged(wish, {"failure": str(failure)})
 
 
@@ -103,8 +104,9 @@ def main(words: list[str]) -> int:
     try:
         check_environment((*REQUIRED, *pair.PROGRAMS))
         build()
-        for experiment, wish in wishes(wanted):
-            rows.append(performed(experiment, wish, lambda text: print(text, file=out, flush=True)))
+        with Stages() as stages:
+            for experiment, wish in wishes(wanted):
+                rows.append(performed(experiment, wish, stages, lambda text: print(text, file=out, flush=True)))
     except Unfit as unfit:
         print(f"resilience: {unfit}", file=sys.stderr)
         if wanted.json:
