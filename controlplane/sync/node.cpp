@@ -378,9 +378,7 @@ Instant Node::next_wakeup(Instant now) const {
     return std::max(next, now + Duration{100'000});
 }
 
-void Node::join(Instant now) {
-    joined_ = now;
-    was_in_sync_ = false;
+void Node::pull_again() {
     for (const auto& peer : peers_) peer->pull = {};
 }
 

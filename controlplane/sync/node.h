@@ -111,8 +111,8 @@ class Node {
     void advance(const View& view, Instant now);
     Instant next_wakeup(Instant now) const;
 
-    // The own table is empty, or a new one: everything is to be learned again.
-    void join(Instant now);
+    // The data plane is another one: peers may know flows of it that it does not.
+    void pull_again();
     // This node knows what its peers know, as far as they can be asked: it may be master.
     bool in_sync(Instant now) const;
     Report report(Instant now) const;

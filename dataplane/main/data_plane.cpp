@@ -89,6 +89,7 @@ DataPlane::DataPlane(const config::Dataplane& settings, const std::string& direc
       region_(std::move(state)),
       state_(region_.state()),
       tables_region_(directory + "/shm/tables"),
+      peers_region_(directory + "/shm/peers"),
       hand_over_(settings.workers),
       path_mtus_(state_.path_mtus(), state_.header().path_mtus_known) {
     const sigset_t ending = ending_signals();
@@ -143,6 +144,7 @@ Status DataPlane::launch_workers() {
         };
         state_.workers()[i].core = cores_.workers[i];
         workers_.push_back(std::move(running));
+        follow_peers(clock_.now());
         if (auto done = dpdk::launch_worker(WorkerIndex(i), workers_.back()->loop); !done) return done;
     }
     std::vector<ForgetList*> lists;
@@ -302,7 +304,22 @@ void DataPlane::keep_house(Instant now) {
     next_house_ = now + house_interval;
     report(ports_.count(state_));
     for (const auto& neighbour : links_->next_used()) report(neighbours_->request(neighbour));
+    if (!workers_.empty()) follow_peers(now);
     if (acceptor_ && tables_region_.replaced()) follow_replacement();
+}
+
+// What other nodes know. A worker that sleeps will look for it again; one that stands still keeps what it uses.
+void DataPlane::follow_peers(Instant now) {
+    const shm::StateHeader& header = state_.header();
+    peers_region_.look(header.tables_identity, {header.downtime_nanoseconds});
+    Instant since = now;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        workers_[i]->worker->follow_peers(peers_region_.flows());
+        const shm::WorkerBlock& block = state_.workers()[i];
+        if (block.online.load(std::memory_order_acquire) == 0) continue;
+        since = std::min(since, Instant{static_cast<std::int64_t>(block.heartbeat.read())});
+    }
+    peers_region_.release(since, clock_.now());
 }
 
 // Another file has the name of the one that is mapped. Usually it is that file again, made from our copy, and goes on

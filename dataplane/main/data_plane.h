@@ -13,6 +13,7 @@
 #include "dataplane/main/instance_lock.h"
 #include "dataplane/main/link_book.h"
 #include "dataplane/main/notify.h"
+#include "dataplane/main/peers_region.h"
 #include "dataplane/main/port_set.h"
 #include "dataplane/main/requests.h"
 #include "dataplane/main/rollout.h"
@@ -70,6 +71,7 @@ class DataPlane {
     void roll_out(Instant now);
     void keep_links(Instant now);
     void keep_house(Instant now);
+    void follow_peers(Instant now);
     void report(const Status& status);
     Tick tick_at(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
@@ -83,6 +85,7 @@ class DataPlane {
     StateRegion region_;
     shm::State state_;
     TablesRegion tables_region_;
+    PeersRegion peers_region_;
     dpdk::Cores cores_{};
     std::vector<dpdk::PacketPool> pools_{};
     std::optional<LinkBook> links_{};

@@ -174,6 +174,7 @@ std::vector<Change> changed_keys(const DesiredState& before, const DesiredState&
     comparison.tables("api", write_api(before, Form::complete), write_api(after, Form::complete));
     comparison.tables("http", write_http(before, Form::complete), write_http(after, Form::complete));
     comparison.values("ha", write_ha(before, Form::complete), write_ha(after, Form::complete));
+    comparison.values("sync", write_sync(before, Form::complete), write_sync(after, Form::complete));
     return comparison.take();
 }
 

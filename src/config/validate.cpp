@@ -73,6 +73,7 @@ class Examiner : public Finder {
         next_hops();
         services();
         examine_ha(*this);
+        examine_sync(*this);
         return take();
     }
 

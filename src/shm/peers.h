@@ -43,7 +43,7 @@ inline Status check_peers(const Region& region) {
         return refuse("the file is too short for a region of peers");
     }
     const auto& header = region.at<PeersHeader>(0);
-    if (header.version.load(std::memory_order_acquire) != layout_version) {
+    if (!reads_layout(header.version.load(std::memory_order_acquire))) {
         return refuse("the region of peers is not complete, or has another layout");
     }
     if (header.magic != peers_magic) return refuse("this is not a region of peers");

@@ -242,8 +242,9 @@ TEST_F(SyncTest, WhatAWorkerKnowsIsNotOverridden) {
     std::vector<std::string> there;
     for (Opened& flow : flows) {
         flow.packet.tcp_flags = tcp_syn;
-        there.push_back(group[1].balancer.forward(flow.packet).to());
+        group[1].balancer.forward(flow.packet);
         flow.packet.tcp_flags = tcp_ack;
+        there.push_back(group[1].balancer.forward(flow.packet).to());
     }
     group.run(Duration::seconds(12));
     std::size_t others = 0;
