@@ -30,7 +30,7 @@ Shape shape_of(const shm::Region& region) {
     const auto& header = region.at<const shm::StateHeader>(0);
     const std::uint32_t version = header.version.load(std::memory_order_acquire);
     if (version == 0) return Shape::in_the_making;
-    const bool ours = header.magic == shm::state_magic && version == shm::layout_version &&
+    const bool ours = header.magic == shm::state_magic && shm::reads_layout(version) &&
                       header.shape.workers <= shm::max_workers &&
                       shm::StateLayout::of(header.shape).links <= region.reserved();
     return ours ? Shape::complete : Shape::foreign;

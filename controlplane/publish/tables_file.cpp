@@ -127,12 +127,15 @@ Result<Existing> open_existing(const std::string& path, const Glance& seen, cons
     Existing existing{*std::move(region), {}};
     if (!seen.ours) {
         existing.damage = "it is not a file of tables";
-    } else if (seen.version != shm::layout_version) {
+    } else if (!shm::reads_layout(seen.version)) {
         existing.damage = "it was never completed, or has an older layout";
     } else if (!plausible) {
         existing.damage = "its header is damaged";
     } else {
         existing.damage = damage_of(*existing.region, seen.bytes, in_use).value_or("");
+        if (existing.damage.empty()) {
+            existing.region->at<shm::TablesHeader>(0).version.store(shm::layout_version, std::memory_order_release);
+        }
     }
     return existing;
 }
