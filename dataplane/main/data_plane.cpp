@@ -10,7 +10,6 @@
 #include <ctime>
 
 #include "dataplane/worker_loop.h"
-#include "dataplane/xdp/library_log.h"
 
 namespace shunt::dataplane {
 namespace {
@@ -115,17 +114,18 @@ DataPlane::~DataPlane() {
 
 Status DataPlane::start_dpdk() {
     const dpdk::PoolSize size = ports_.pool_size(settings_.workers);
-    const auto memory = dpdk::plan_memory(size.bytes() * settings_.workers, dpdk::system_memory());
+    const auto memory = dpdk::plan_memory(size, settings_.workers, dpdk::system_memory());
     if (!memory) return memory.error();
     if (!memory->warning.empty()) spdlog::warn("{}", memory->warning);
     const auto arguments = dpdk::eal_arguments(cores_, *memory);
     const auto log = [](const std::string& line) {
         spdlog::log(serving ? spdlog::level::warn : spdlog::level::debug, "DPDK: {}", line);
     };
-    xdp::set_library_log([](const char* line) { spdlog::debug("{}", line); });
     if (auto done = dpdk::start_environment(arguments, directory_, log); !done) return done;
     for (std::uint16_t i = 0; i < settings_.workers; ++i) {
-        auto pool = dpdk::PacketPool::create(WorkerIndex(i), size);
+        auto frames = xdp::Frames::create(size.frames(), memory->huge_pages);
+        if (!frames) return frames.error();
+        auto pool = dpdk::PacketPool::create(WorkerIndex(i), *std::move(frames));
         if (!pool) return pool.error();
         pools_.push_back(*pool);
     }
