@@ -25,6 +25,7 @@
 #include "src/base/clock.h"
 #include "src/config/desired_state.h"
 #include "src/shm/generation.h"
+#include "src/shm/tables_copy.h"
 
 namespace shunt::dataplane {
 
@@ -59,6 +60,7 @@ class DataPlane {
     Status launch_workers();
     std::function<void()> loop_of(Running& running);
     void stop_workers();
+    void halt_workers();
 
     // One turn of the main thread.
     void turn(Instant now);
@@ -66,6 +68,8 @@ class DataPlane {
     void wait_for_work();
     void look_for_tables();
     Status use_tables();
+    void follow_replacement();
+    void start_over(TablesRegion other);
     void take_newest(Instant now);
     void tell_refusals();
     void roll_out(Instant now);
@@ -92,6 +96,7 @@ class DataPlane {
     std::vector<dpdk::PacketPool> pools_{};
     std::optional<LinkBook> links_{};
     std::optional<Neighbours> neighbours_{};
+    std::optional<shm::TablesCopy> copy_{};  // what workers read
     std::optional<shm::Acceptor> acceptor_{};
     Rollout rollout_{};
     shm::Tables tables_{};  // as accepted last
@@ -111,7 +116,6 @@ class DataPlane {
     std::optional<Generation> to_follow_{};  // passed by all workers, not yet by the steering programs
     std::string last_report_{};
     std::uint64_t last_refused_{};
-    bool replacement_told_{false};
 };
 
 }  // namespace shunt::dataplane

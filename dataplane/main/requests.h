@@ -26,6 +26,9 @@ class Requests {
     Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
              std::vector<Wedge*> wedges = {});
 
+    // Another tables file has taken the place of the first, and its requests go on where those left off.
+    void follow(const shm::TablesHeader& header) noexcept { header_ = &header; }
+
     // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
     // count.
     void turn(const shm::Tables& tables, Tick now);
@@ -48,7 +51,7 @@ class Requests {
     void give_next(Kill& kill);
     void answer(shm::RequestOutcome outcome, std::uint64_t flows);
 
-    const shm::TablesHeader& header_;
+    const shm::TablesHeader* header_;
     shm::State state_;
     std::vector<ForgetList*> workers_;
     std::vector<Wedge*> wedges_;
