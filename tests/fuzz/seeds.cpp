@@ -79,14 +79,9 @@ void floods(Seeds& seeds) {
 
     // Unknown flows, burst after burst, until nothing is left of what may look aside.
     ScriptWriter aside(seeds.setup("plain"));
-    for (int port = 40'000; port < 40'024; ++port) {
-        const std::string client = "203.0.113.7:" + std::to_string(port);
-        aside.packet(request(client), in_one_burst);
-        aside.again(32, in_one_burst);
-        aside.packet(packet("198.18.2.11:8080", client).build(), in_one_burst);
-        aside.again(32, in_one_burst);
-        aside.packet(packet(client, "198.18.0.10:443", Protocol::udp).build(), in_one_burst);
-        aside.again(32, in_one_burst);
+    for (int n = 1; n <= 17 * 32; ++n) {
+        const std::string client = "203.0.113.7:" + std::to_string(40'000 + n);
+        aside.packet(request(client), n % 32 == 0 ? 0 : in_one_burst);
     }
     seeds.write(aside);
 
