@@ -96,6 +96,7 @@ class Worker {
     SchedulerMemory schedulers_;
     std::vector<FlowTable> others_;
     std::atomic<const PeerFlows*> peers_{};
+    LookAsideBudget look_aside_budget_;
     Fragments fragments_;
     LinkAddresses links_;
     PathMtus path_mtus_;
@@ -199,9 +200,9 @@ template <Port P, Clock C>
 std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
-    LookAsideBudget budget;
+    look_aside_budget_.refill();
     const PeerFlows* const peers = peers_.load(std::memory_order_acquire);
-    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, budget, block_, peers};
+    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, look_aside_budget_, block_, peers};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, seed, news_};

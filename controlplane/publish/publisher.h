@@ -45,6 +45,8 @@ class Publisher {
     shm::Tables tables() const noexcept;
     // Used where no seed file is configured: random, but the same after a restart.
     const HashSeed& random_seed() const noexcept { return header().random_seed; }
+    // Of the file, and of the ids in it.
+    std::uint64_t identity() const noexcept { return shm::identity_of(header()); }
     // The region as readers map it.
     const std::byte* region() const noexcept { return region_.data(); }
     std::uint64_t readable_bytes() const noexcept { return header().file_bytes.load(std::memory_order_acquire); }
@@ -61,7 +63,7 @@ class Publisher {
     Progress progress();
 
     // What is asked of the data plane that runs: see requests.h.
-    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter);
+    Result<std::uint64_t> ask(const Asked& asked);
     std::optional<RequestEnd> end_of(std::uint64_t request);
 
   private:

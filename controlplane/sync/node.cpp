@@ -17,6 +17,8 @@ constexpr Duration forgotten_after = Duration::seconds(60);  // a peer nobody co
 constexpr double most_of_a_slice = static_cast<double>(Rounds::flows_per_slice) * 60 / room_for_records + 2;
 constexpr double most_tokens = most_of_a_slice + 5;
 
+}  // namespace
+
 std::string describe(PeerState state) {
     switch (state) {
         case PeerState::silent:
@@ -38,8 +40,6 @@ std::string describe(PeerState state) {
     }
     return {};
 }
-
-}  // namespace
 
 std::string_view to_string(PeerState state) noexcept {
     constexpr std::array<std::string_view, 8> words{"silent",   "wrong_key",  "other_version",       "other_group",

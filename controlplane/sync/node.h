@@ -51,6 +51,7 @@ enum class PeerState : std::uint8_t {
     usable,
 };
 std::string_view to_string(PeerState state) noexcept;
+std::string describe(PeerState state);  // for people
 
 // Datagrams and records that were not used.
 struct Unused {

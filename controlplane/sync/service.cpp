@@ -228,9 +228,8 @@ void Service::fail(const Error& error) {
 
 bool Service::in_sync() const { return !settings_ || !node_ || node_->in_sync(now()); }
 
-std::optional<Report> Service::report() const {
-    if (!node_) return std::nullopt;
-    return node_->report(now());
+Standing Service::standing() const {
+    return {settings_, problem_, node_ ? std::optional(node_->report(now())) : std::nullopt};
 }
 
 std::uint64_t Service::erase(const shm::FlowFilter& filter) {

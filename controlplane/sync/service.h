@@ -12,7 +12,7 @@
 #include <optional>
 #include <string>
 
-#include "controlplane/sync/node.h"
+#include "controlplane/sync/standing.h"
 #include "src/config/desired_state.h"
 
 namespace shunt::controlplane::sync {
@@ -37,10 +37,7 @@ class Service {
 
     // Nothing is configured, or this node knows what its peers know: it may take over from them.
     bool in_sync() const;
-    const std::optional<config::Sync>& settings() const noexcept { return settings_; }
-    // Nothing: not configured, or it does not work, for this reason.
-    std::optional<Report> report() const;
-    const std::string& problem() const noexcept { return problem_; }
+    Standing standing() const;
     // Kills what the filter means among what the peers said.
     std::uint64_t erase(const shm::FlowFilter& filter);
 
