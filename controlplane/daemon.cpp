@@ -186,7 +186,9 @@ class Daemon {
           file_(options.config_file),
           state_file_(options.run_directory + "/shm/state"),
           watched_state_(options.run_directory + "/shm/state"),
-          synced_state_(options.run_directory + "/shm/state") {}
+          synced_state_(options.run_directory + "/shm/state") {
+        outside_.when_killing([this](const shm::FlowFilter& filter) { sync_.erase(filter); });
+    }
 
     Status run();
     void warn(std::string sentence) { facts_.warnings.push_back(std::move(sentence)); }
