@@ -187,7 +187,7 @@ struct ChooseBackend {
         if (is_known_to(context.own)) return true;
         if (context.killed.contains(flow.peer, flow.peer_port, flow.listener)) return false;
         if (std::ranges::any_of(context.others, is_known_to)) return true;
-        return context.peers != nullptr && context.peers->find(flow.peer, flow.peer_port, is_it).has_value();
+        return context.peers_know_something() && context.peers->find(flow.peer, flow.peer_port, is_it).has_value();
     }
 };
 

@@ -43,9 +43,10 @@ struct FlowContext {
     FlowPolicy policy;
     LookAsideBudget& budget;
     shm::WorkerBlock& counters;
-    const PeerFlows* peers{};  // null, or those of which something is known
+    const PeerFlows* peers{};  // null: there are none
 
-    bool may_look_aside() const noexcept { return !others.empty() || peers != nullptr; }
+    bool peers_know_something() const noexcept { return peers != nullptr && !peers->empty(); }
+    bool may_look_aside() const noexcept { return !others.empty() || peers_know_something(); }
 
     // Is this entry, of the lane's peer, the lane's flow? Then the lane belongs to its backend.
     bool adopt(Lane& lane, const FlowEntry& entry) const noexcept {
@@ -84,7 +85,7 @@ struct FlowContext {
                           [&](const FlowEntry& entry) { return may_adopt(lane, entry); });
     }
     std::optional<FlowEntry> find_at_peers(Lane& lane) const noexcept {
-        if (peers == nullptr) return std::nullopt;
+        if (!peers_know_something()) return std::nullopt;
         return peers->find(lane.peer(), lane.peer_port(),
                            [&](const FlowEntry& entry) { return may_adopt(lane, entry); });
     }

@@ -13,15 +13,11 @@
 #include "dataplane/tables/peer_flows.h"
 #include "src/base/random.h"
 #include "tests/support/instance.h"
+#include "tests/support/sync_key.h"
 
 namespace shunt::test {
 
 namespace sync = controlplane::sync;
-
-inline sync::Key sync_key(char fill = 'k') {
-    const std::string secret(32, fill);
-    return sync::Key(std::as_bytes(std::span(secret)));
-}
 
 struct SyncNode {
     static constexpr HashSeed flow_seed{

@@ -4,7 +4,7 @@
 #include "controlplane/sync/datagram.h"
 #include "controlplane/sync/replay_window.h"
 #include "src/base/random.h"
-#include "tests/support/sync_group.h"
+#include "tests/support/sync_key.h"
 
 namespace shunt::test {
 namespace {
