@@ -16,7 +16,8 @@ void SharedTables::write(std::uint64_t offset, const void* from, std::uint64_t b
 
 bool SharedTables::lost() const noexcept {
     if (!file_) return false;
-    return !file_->at_its_path() || file_->file_bytes() < header().file_bytes.load(std::memory_order_relaxed);
+    return !file_->at_its_path() || file_->file_bytes() < header().file_bytes.load(std::memory_order_relaxed) ||
+           std::memcmp(file_->data(), own_.data(), shm::written_by_publisher) != 0;
 }
 
 }  // namespace shunt::controlplane

@@ -43,7 +43,7 @@ class SharedTables {
     std::uint64_t allocated() const noexcept { return file_ ? file_->allocated() : own_.allocated(); }
     std::uint64_t reserved() const noexcept { return own_.reserved(); }
 
-    // The file is gone, or shorter than it was: nobody who looks for it now finds what was written.
+    // The file is gone, shorter than it was, or begins otherwise: who looks for it now does not find what was written.
     bool lost() const noexcept;
 
   private:

@@ -47,7 +47,9 @@ std::optional<std::string> take_all(const shm::Region& region, std::uint64_t fil
         return "its length is wrong";
     }
     const std::uint64_t newest = header.published.load(std::memory_order_relaxed);
-    if (in_use.accepted && in_use.identity == shm::identity_of(header)) {
+    if (in_use.identity != 0 && in_use.identity != shm::identity_of(header))
+        return "its ids are not those of the flows";
+    if (in_use.accepted && in_use.identity != 0) {
         if (in_use.accepted.value > newest) return "it does not know the generation that the data plane had accepted";
         const bool found = shm::find_root(header, in_use.accepted).has_value();
         if (in_use.alive && !found) return "it has lost the generation that the data plane uses";
@@ -171,13 +173,14 @@ Status read(Existing& existing, const Glance& seen, const TablesInUse& in_use) {
     auto own = shm::TablesCopy::in_memory(std::move(*memory), header);
     existing.damage = take_all(*existing.region, seen.bytes, in_use, own).value_or("");
     if (!existing.damage.empty()) return Done{};
-    header.version.store(shm::layout_version, std::memory_order_release);
     existing.own = std::move(own).release();
     auto& known = existing.own->at<shm::TablesHeader>(0);
     known.reserved_bytes = header.reserved_bytes;
     known.file_bytes.store(header.file_bytes.load(std::memory_order_relaxed), std::memory_order_relaxed);
     known.next_serial.store(header.next_serial.load(std::memory_order_relaxed), std::memory_order_relaxed);
     known.requested.store(header.requested.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    // What a predecessor left unfinished goes, and what is there is of our layout.
+    std::memcpy(static_cast<void*>(&header), &known, shm::written_by_publisher);
     return Done{};
 }
 

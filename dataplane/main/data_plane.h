@@ -61,6 +61,7 @@ class DataPlane {
     void turn(Instant now);
     void hear(News& news, Instant now);
     void wait_for_work();
+    Result<bool> map_tables();
     void look_for_tables();
     Status use_tables();
     void follow_replacement();

@@ -51,6 +51,38 @@ def test_a_tables_file_that_is_damaged_or_lost_costs_no_connection(lab, undistur
             change_and_pass(shunt, 100)
 
 
+def test_a_live_control_plane_makes_the_file_again(lab, undisturbed):
+    shunt, random = lab.shunt, Random(6)
+    for name, damage in DAMAGES.items():
+        before = tables_file(shunt).stat().st_ino
+        damage(tables_file(shunt), random)
+        wait_until(lambda: tables_file(shunt).exists() and tables_file(shunt).stat().st_ino != before, 10,
+                   f"a new file after {name}")
+        change_and_pass(shunt, 50)
+        change_and_pass(shunt, 100)
+    assert shunt.running("controlplane") and shunt.running("dataplane")
+
+
+def test_a_data_plane_that_starts_without_tables_forwards_by_what_was_kept_of_them(lab):
+    """With no control plane, too; and when that is back, it makes the file again."""
+    shunt = lab.shunt
+    live = lab.live(VIP, connections=CONNECTIONS, udp=False, patience=30)
+    wait_until(lambda: live.report()["tcp"]["live"] == CONNECTIONS, 30, f"{CONNECTIONS} live connections")
+    hashes = shunt.hashes()
+    for daemon in ("controlplane", "dataplane"):
+        shunt.kill(daemon)
+    DAMAGES["garbage"](tables_file(shunt), Random(7))
+    shunt.start_dataplane()
+    go_on(live)
+    shunt.start_controlplane()
+    assert shunt.hashes() == hashes
+    change_and_pass(shunt, 50)
+    change_and_pass(shunt, 100)
+    go_on(live)
+    last = live.finish(60)
+    assert last["troubles"] == {} and last["tcp"]["live"] == CONNECTIONS, last
+
+
 def test_without_the_copy_ids_start_anew_and_new_connections_are_served(lab):
     """Both files are lost: the flows are given up, loudly, and the running data plane goes on with the new tables."""
     shunt = lab.shunt
