@@ -275,6 +275,12 @@ void DataPlane::take_newest(Instant now) {
     rollout_.accepted(tables_.generation());
 }
 
+// What was refused was in a file that is gone: another one may have a generation of the same number.
+void DataPlane::forget_refusal() {
+    last_refused_ = 0;
+    state_.header().refused_generation.store(0, std::memory_order_relaxed);
+}
+
 void DataPlane::tell_refusals() {
     const std::uint64_t refused = state_.header().refused_generation.load(std::memory_order_relaxed);
     if (refused == last_refused_) return;
@@ -333,7 +339,7 @@ void DataPlane::follow_replacement() {
     spdlog::warn("{} was replaced by a file that goes on where it left off", tables_region_.path());
     tables_region_ = std::move(other);
     requests_->follow(tables_region_.header());
-    last_refused_ = 0;
+    forget_refusal();
 }
 
 // Its numbers are others than those of the flows. Not before there is something new in it, and sound: it may be the old
@@ -348,7 +354,7 @@ void DataPlane::start_over(TablesRegion other) {
     to_follow_.reset();
     state_.header().accepted.store(0, std::memory_order_seq_cst);
     tables_region_ = std::move(other);
-    last_refused_ = 0;
+    forget_refusal();
     stop_workers_ = false;
     failure_ = use_tables();
     stop_ = stop_ || !failure_;

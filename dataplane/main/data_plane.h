@@ -68,6 +68,7 @@ class DataPlane {
     void start_over(TablesRegion other);
     void take_newest(Instant now);
     void tell_refusals();
+    void forget_refusal();
     void roll_out(Instant now);
     void keep_links(Instant now);
     void keep_house(Instant now);

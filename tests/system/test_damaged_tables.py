@@ -1,16 +1,15 @@
-"""Whatever befalls the tables file: the data plane forwards by its own copy, and the control plane makes the file again."""
+"""Whatever befalls the tables file: the data plane forwards by its own copy, and the control plane makes the file again.
+
+Damage of every kind with the control plane killed over it is the experiment region-tables, see test_resilience.py."""
 
 from random import Random
 
 import pytest
-from lab.damage import DAMAGES, strike_tables, tables_file
+from lab.damage import DAMAGES, tables_file
 from lab.network import VIP
 from lab.waiting import wait_until
 
-from tests.system.conftest import repeats
-
 CONNECTIONS = 100
-ROUNDS = repeats(1, 20)
 
 
 @pytest.fixture
@@ -37,18 +36,6 @@ def change_and_pass(shunt, weight):
 
 def warns_of(shunt, words):
     return any(words in warning for warning in shunt.ask("status")["warnings"])
-
-
-def test_a_tables_file_that_is_damaged_or_lost_costs_no_connection(lab, undisturbed):
-    shunt, random = lab.shunt, Random(5)
-    for _ in range(ROUNDS):
-        for name, damage in DAMAGES.items():
-            struck = strike_tables(shunt, damage, random)
-            assert struck["crashes"] == 0 and struck["table_hash_same"], name
-            assert warns_of(shunt, "what the data plane had kept of it"), name
-            go_on(undisturbed)
-            change_and_pass(shunt, 50)  # in the file that was made again
-            change_and_pass(shunt, 100)
 
 
 def test_a_live_control_plane_makes_the_file_again(lab, undisturbed):
