@@ -73,6 +73,7 @@ class Examiner : public Finder {
         next_hops();
         services();
         announce();
+        examine_ha(*this);
         return take();
     }
 
