@@ -338,6 +338,12 @@ Status detach(const DaemonOptions& options) {
         if (const Status locked = lock.take(options.run_directory + "/controlplane.lock"); !locked)
             return locked.error();
     }
+    if (const auto file = read_config_file(options.config_file); file && !file->desired.announce_device.empty()) {
+        Announcer announcer;
+        const auto found = announcer.found_on(file->desired.announce_device);
+        if (!found) return found.error();
+        if (const Status gone = announcer.announce({}); !gone) return gone.error();
+    }
     return Guard(instance_name(options.run_directory)).remove();
 }
 

@@ -154,14 +154,17 @@ Status reconcile(nl_sock* socket, const Device& device, const std::vector<IpAddr
     const auto present = addresses_on(socket, device);
     if (!present) return present.error();
     const AddressChanges changes = address_changes(*present, wanted);
+    Status outcome = Done{};  // the first that fails does not keep the others
+    const auto note = [&outcome](Status done) {
+        if (outcome && !done) outcome = std::move(done);
+    };
     for (const DeviceAddress& old : changes.remove) {
-        if (auto done = change(socket, RTM_DELADDR, device, old.address, old.prefix_length); !done) return done;
+        note(change(socket, RTM_DELADDR, device, old.address, old.prefix_length));
     }
     for (const IpAddress& address : changes.add) {
-        const std::uint8_t length = address.is_v4() ? 32 : 128;
-        if (auto done = change(socket, RTM_NEWADDR, device, address, length); !done) return done;
+        note(change(socket, RTM_NEWADDR, device, address, address.is_v4() ? 32 : 128));
     }
-    if (changes.add.empty()) return Done{};
+    if (!outcome || changes.add.empty()) return outcome;
     const auto after = addresses_on(socket, device);
     if (!after) return after.error();
     const auto is_ours = [&](const IpAddress& address) {
@@ -170,6 +173,17 @@ Status reconcile(nl_sock* socket, const Device& device, const std::vector<IpAddr
     if (std::ranges::all_of(changes.add, is_ours)) return Done{};
     return Error{.message = "the kernel forgets who put an address on a device",
                  .remedy = "Linux 5.18 or later is needed for [announce]"};
+}
+
+// A device that is not there carries nothing: it is made when there is something to carry.
+Status make_so(nl_sock* socket, const std::string& name, const std::vector<IpAddress>& wanted) {
+    if (!wanted.empty()) {
+        const auto device = device_for(socket, name);
+        return device ? reconcile(socket, *device, wanted) : Status(device.error());
+    }
+    const auto device = find_device(socket, name);
+    if (!device) return device.error();
+    return *device ? reconcile(socket, **device, {}) : Done{};
 }
 
 }  // namespace
@@ -192,24 +206,32 @@ Status Announcer::announce(const Announcement& announcement) {
     if (announcement.device.empty() && device_.empty()) return Done{};
     const auto socket = open_socket();
     if (!socket) return socket.error();
+    if (!announcement.device.empty()) {
+        const Status done = make_so(socket->get(), announcement.device, announcement.addresses);
+        if (!done) return done;
+    }
+    // Only now: whoever moves to another device is announced all the while.
     if (!device_.empty() && device_ != announcement.device) {
-        const auto old = find_device(socket->get(), device_);
-        if (!old) return old.error();
-        if (*old) {
-            if (auto done = reconcile(socket->get(), **old, {}); !done) return done;
-        }
-        device_.clear();
+        if (const Status done = make_so(socket->get(), device_, {}); !done) return done;
     }
-    if (announcement.device.empty()) return Done{};
     device_ = announcement.device;
-    // A device that is not there carries nothing: it is made when there is something to carry.
-    if (announcement.addresses.empty()) {
-        const auto device = find_device(socket->get(), device_);
-        if (!device) return device.error();
-        return *device ? reconcile(socket->get(), **device, {}) : Done{};
+    return Done{};
+}
+
+Result<std::vector<IpAddress>> Announcer::found_on(const std::string& device) {
+    const auto socket = open_socket();
+    if (!socket) return socket.error();
+    const auto there = find_device(socket->get(), device);
+    if (!there) return there.error();
+    if (!*there) return std::vector<IpAddress>{};
+    const auto present = addresses_on(socket->get(), **there);
+    if (!present) return present.error();
+    std::vector<IpAddress> ours;
+    for (const DeviceAddress& address : *present) {
+        if (address.ours) ours.push_back(address.address);
     }
-    const auto device = device_for(socket->get(), device_);
-    return device ? reconcile(socket->get(), *device, announcement.addresses) : Status(device.error());
+    device_ = device;
+    return ours;
 }
 
 }  // namespace shunt::controlplane

@@ -5,7 +5,7 @@
 // starts finds what one before it left. What is there stays when this process ends, in whatever way.
 #pragma once
 
-#include <optional>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -39,6 +39,8 @@ class Announcer {
     // was another. Blocks for as long as the kernel takes: some microseconds for an address. An error leaves what was
     // done until then; the next call goes on from there.
     Status announce(const Announcement& announcement);
+    // What is ours on a device, left by a process before this one. None if there is no such device.
+    Result<std::vector<IpAddress>> found_on(const std::string& device);
 
   private:
     std::string device_{};  // where there may be addresses of ours

@@ -38,7 +38,7 @@ std::vector<QuorumChange> Quorums::count(const config::DesiredState& state, cons
         const config::Service& service = state.services[s];
         const auto known = position_.find(service.name);
         QuorumByFamily quorums;
-        for (const Family family : quorum_families) {
+        for (const Family family : {Family::ipv4, Family::ipv6}) {
             if (!has_vip(service, family)) continue;
             const auto before = known == position_.end() ? std::nullopt : by_service_[known->second][index_of(family)];
             const std::size_t up = count_up(state, verdicts, s, family);

@@ -44,7 +44,6 @@ class Quorums {
     std::unordered_map<std::string, std::size_t> position_{};  // by name
 };
 
-constexpr std::array quorum_families{Family::ipv4, Family::ipv6};
 constexpr std::size_t index_of(Family family) noexcept { return family == Family::ipv4 ? 0 : 1; }
 
 }  // namespace shunt::controlplane
