@@ -23,6 +23,7 @@
 #include "src/base/clock.h"
 #include "src/config/desired_state.h"
 #include "src/shm/generation.h"
+#include "src/shm/tables_copy.h"
 
 namespace shunt::dataplane {
 
@@ -54,6 +55,7 @@ class DataPlane {
     Status start_neighbours();
     Status launch_workers();
     void stop_workers();
+    void halt_workers();
 
     // One turn of the main thread.
     void turn(Instant now);
@@ -61,6 +63,8 @@ class DataPlane {
     void wait_for_work();
     void look_for_tables();
     Status use_tables();
+    void follow_replacement();
+    void start_over(TablesRegion other);
     void take_newest(Instant now);
     void tell_refusals();
     void roll_out(Instant now);
@@ -83,6 +87,7 @@ class DataPlane {
     std::vector<dpdk::PacketPool> pools_{};
     std::optional<LinkBook> links_{};
     std::optional<Neighbours> neighbours_{};
+    std::optional<shm::TablesCopy> copy_{};  // what workers read
     std::optional<shm::Acceptor> acceptor_{};
     Rollout rollout_{};
     shm::Tables tables_{};  // as accepted last
@@ -102,7 +107,6 @@ class DataPlane {
     std::optional<Generation> to_follow_{};  // passed by all workers, not yet by the steering programs
     std::string last_report_{};
     std::uint64_t last_refused_{};
-    bool replacement_told_{false};
 };
 
 }  // namespace shunt::dataplane

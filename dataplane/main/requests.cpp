@@ -12,8 +12,8 @@ constexpr std::uint32_t lines_per_turn = 4096;
 }  // namespace
 
 Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers)
-    : header_(header), state_(state), workers_(std::move(workers)) {
-    state_.header().answered.store(header_.requested.load(std::memory_order_acquire), std::memory_order_release);
+    : header_(&header), state_(state), workers_(std::move(workers)) {
+    state_.header().answered.store(header_->requested.load(std::memory_order_acquire), std::memory_order_release);
 }
 
 void Requests::turn(const shm::Tables& tables, Tick now) {
@@ -23,8 +23,8 @@ void Requests::turn(const shm::Tables& tables, Tick now) {
 
 void Requests::take_next() {
     const std::uint64_t next = state_.header().answered.load(std::memory_order_relaxed) + 1;
-    if (header_.requested.load(std::memory_order_acquire) < next) return;
-    const shm::Request& request = header_.requests[next % shm::request_ring];
+    if (header_->requested.load(std::memory_order_acquire) < next) return;
+    const shm::Request& request = header_->requests[next % shm::request_ring];
     if (request.number != next || request.kind != shm::RequestKind::kill_flows) {
         return answer(shm::RequestOutcome::unknown, 0);
     }

@@ -23,6 +23,9 @@ class Requests {
     // `workers`: where each of them is told. The tables region was bound; what was asked before is void.
     Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers);
 
+    // Another tables file has taken the place of the first, and its requests go on where those left off.
+    void follow(const shm::TablesHeader& header) noexcept { header_ = &header; }
+
     // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
     // count.
     void turn(const shm::Tables& tables, Tick now);
@@ -44,7 +47,7 @@ class Requests {
     void give_next(Kill& kill);
     void answer(shm::RequestOutcome outcome, std::uint64_t flows);
 
-    const shm::TablesHeader& header_;
+    const shm::TablesHeader* header_;
     shm::State state_;
     std::vector<ForgetList*> workers_;
     std::optional<Kill> kill_{};

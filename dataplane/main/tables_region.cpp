@@ -27,16 +27,18 @@ Result<bool> TablesRegion::map() {
     if (header.magic != shm::tables_magic) {
         return Error{.message = "this is no tables region", .remedy = "remove the file", .file = path_};
     }
-    if (version != shm::layout_version) {
+    if (!shm::reads_layout(version)) {
         return Error{.message = "the tables region has layout version " + std::to_string(version) +
-                                ", this program understands " + std::to_string(shm::layout_version),
-                     .remedy = "run shunt-controlplane and shunt-dataplane of the same version",
+                                ", this program understands " + std::to_string(shm::oldest_layout_read) + " to " +
+                                std::to_string(shm::layout_version),
+                     .remedy = "upgrade shunt-dataplane first, then shunt-controlplane",
                      .file = path_};
     }
     auto region = shm::Region::open(path_, shm::Region::Access::read_only, header.reserved_bytes);
     if (!region) return region.error();
     // Replaced between the two looks: look again later.
     if (inode_of(path_) != inode || region->at<shm::TablesHeader>(0).version.load() != version) return false;
+    region->survive_truncation();
     region_ = *std::move(region);
     inode_ = inode;
     return true;

@@ -36,7 +36,14 @@
 
 namespace shunt::shm {
 
-constexpr std::uint32_t layout_version = 4;
+// Of both regions. A program reads its own version and the one before, with one code: what is added to a header is
+// appended to it, in cache lines of its own by writer, so that nothing else moves; and in a region of the version
+// before it reads as zero, "none".
+constexpr std::uint32_t layout_version = 5;
+constexpr std::uint32_t oldest_layout_read = 4;
+constexpr bool reads_layout(std::uint32_t version) noexcept {
+    return version >= oldest_layout_read && version <= layout_version;
+}
 constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
 constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
 constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
@@ -451,6 +458,13 @@ struct alignas(cache_line_bytes) RequestAnswer {
     std::uint64_t flows;  // that were killed
 };
 
+// A region that was looked after by another process: what it remembers is found by looking aside into it.
+struct Predecessor {
+    std::uint64_t number;  // n of its file state.<n>; 0: none
+    std::int64_t died_at;  // when its holder gave the last sign of life: CLOCK_MONOTONIC, ns
+};
+
+constexpr std::uint64_t layout_4_state_header_bytes = 960;
 struct alignas(cache_line_bytes) StateHeader {
     std::uint64_t magic;
     StateShape shape;
@@ -482,7 +496,15 @@ struct alignas(cache_line_bytes) StateHeader {
     // are passed over, without an answer of their number.
     alignas(cache_line_bytes) std::atomic<std::uint64_t> answered;
     std::array<RequestAnswer, request_ring> answers;  // number n at n % request_ring
+
+    // Since layout 5. Whose flows may not all have been taken over yet, newest first.
+    alignas(cache_line_bytes) std::array<Predecessor, max_predecessors> predecessors;
+    std::atomic<std::uint32_t> predecessors_kept;  // the first so many are still looked into
 };
+// Where what follows the header begins, in every layout.
+constexpr std::uint64_t first_worker_offset = 4096;
+static_assert(sizeof(StateHeader) <= first_worker_offset);
+static_assert(offsetof(StateHeader, predecessors) == layout_4_state_header_bytes, "layout 4 ends here");
 
 // Written by worker i alone.
 struct alignas(cache_line_bytes) WorkerBlock {
@@ -615,7 +637,7 @@ struct StateLayout {
     static constexpr StateLayout of(const StateShape& shape) noexcept {
         constexpr auto line_up = [](std::uint64_t n) { return (n + 4095) / 4096 * 4096; };
         StateLayout at{};
-        at.workers = line_up(sizeof(StateHeader));
+        at.workers = first_worker_offset;
         at.ports = line_up(at.workers + sizeof(WorkerBlock) * shape.workers);
         at.links = line_up(at.ports + sizeof(PortBlock) * max_ports);
         at.neighbours = line_up(at.links + sizeof(LinkWord) * max_next_hops);

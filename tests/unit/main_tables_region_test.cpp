@@ -100,6 +100,14 @@ TEST_F(TablesRegionTest, OtherLayoutsAndOtherFilesAreRefusedWithTheRemedy) {
     EXPECT_FALSE(tables_.mapped());
 }
 
+TEST_F(TablesRegionTest, TheLayoutBeforeIsReadAndOlderOnesAreNot) {
+    shm::Region writer = create("tables");
+    finish(writer, shm::oldest_layout_read - 1);
+    EXPECT_FALSE(tables_.map());
+    finish(writer, shm::oldest_layout_read);
+    EXPECT_TRUE(map());
+}
+
 TEST_F(RunDirectory, ASecondInstanceIsRefusedWithThePidOfTheFirst) {
     const std::string nested = path("run/shunt");
     {
