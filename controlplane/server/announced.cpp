@@ -33,11 +33,13 @@ Json quorum_json(const Core& core, std::size_t service) {
 std::string quorum_complaint(const Core& core, std::size_t service) {
     const config::Service& it = core.effective_state().services[service];
     if (core.effective_state().announce_device.empty()) return {};
-    for (const auto& count : core.quorum(service)) {
+    for (const Family family : {Family::ipv4, Family::ipv6}) {
+        const auto& count = core.quorum(service)[index_of(family)];
         if (!count || count->held) continue;
-        return "no quorum: " + std::to_string(count->up) + " of " + std::to_string(it.backends.size()) +
-               " backends are up, wanted are " + std::to_string(it.quorum.up) +
-               (it.quorum.hysteresis != 0 ? " and " + std::to_string(it.quorum.hysteresis) + " to be back" : "");
+        const std::size_t more = it.quorum.hysteresis;
+        return std::string("no quorum over ") + (family == Family::ipv4 ? "IPv4: " : "IPv6: ") +
+               std::to_string(count->up) + " backends are up, wanted are " + std::to_string(it.quorum.up) +
+               (more != 0 ? ", and " + std::to_string(more) + " more for it to be back" : "");
     }
     return {};
 }

@@ -648,7 +648,8 @@ TEST(Validate, WarnsOfAQuorumThatIsNeverThere) {
     const auto with = [&](const std::string& quorum) { return service("web", web_vip, "quorum = " + quorum) + two; };
     EXPECT_NE(warning_in(with("{ up = 3 }")).find("\"web\" has 2 backends: its quorum of 3 is never there"),
               std::string::npos);
-    EXPECT_NE(warning_in(with("{ up = 2, hysteresis = 1 }")).find("comes back with 3, which is never"), std::string::npos);
+    EXPECT_NE(warning_in(with("{ up = 2, hysteresis = 1 }")).find("comes back with 3, which is never"),
+              std::string::npos);
     EXPECT_TRUE(judged(with("{ up = 1, hysteresis = 1 }")).warnings.empty());
     EXPECT_TRUE(judged(with("{ up = 0 }")).warnings.empty());
     EXPECT_TRUE(judged(service("web", web_vip)).warnings.empty());

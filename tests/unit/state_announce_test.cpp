@@ -192,6 +192,7 @@ TEST_F(AnnouncementTest, BeginOnlyWhenTheTablesAreInUseAndDoNotEndForThat) {
 class AnnouncingCoreTest : public testing::Test {
   protected:
     AnnouncingCoreTest() {
+        clock_.advance(Duration::seconds(100));
         config::Service service = web();
         service.check.reset();
         state_.services = {service};
@@ -231,7 +232,7 @@ class AnnouncingCoreTest : public testing::Test {
     Now now() const { return {clock_.now(), clock_.now().nanoseconds / 1'000'000}; }
 
     config::DesiredState state_{};
-    ManualClock clock_{Instant{} + Duration::seconds(100)};
+    ManualClock clock_{};
     FakeOutside outside_{};
     Events events_{};
     std::unique_ptr<Core> core_{};
