@@ -33,6 +33,7 @@ struct Progress {
     Generation accepted{};               // by the data plane that runs; 0: none runs, or it accepted nothing yet
     bool alive{};                        // a data plane holds the state region
     std::string problem{};               // why nothing is known; a sentence
+    shm::NodeHealth health{};            // what that says of its own fitness
     std::optional<Instant> heartbeat{};  // of the data plane that holds it
     bool attaching{};                    // and is about to read what is published
     std::vector<WorkerProgress> workers{};
@@ -40,6 +41,7 @@ struct Progress {
     std::uint64_t buckets_per_worker{};
     Generation steered{};  // the newest whose listeners its ports let through
     Generation refused{};  // the last one it refused
+    bool file_damaged{};   // the tables file, after it was written: publish again
     std::array<std::uint64_t, static_cast<std::size_t>(shm::RefusalReason::count)> refusals{};  // by reason
 
     // Workers that use this generation or a newer one; those asleep count once it is accepted.

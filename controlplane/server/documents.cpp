@@ -6,6 +6,7 @@
 #include <map>
 
 #include "controlplane/server/announced.h"
+#include "controlplane/server/ha.h"
 #include "src/api/figures.h"
 #include "src/api/live.h"
 #include "src/config/json.h"
@@ -230,6 +231,18 @@ void judge_dataplane(Judgement& judgement, const Progress& progress, Passed pass
     }
 }
 
+// What keeps this node from serving, and keepalived from hearing of it.
+void judge_ha(Judgement& judgement, const Ha* ha) {
+    if (ha == nullptr) return;
+    const DataplaneSigns& signs = ha->signs();
+    if (signs.held && ha->stale()) judgement.add("bad", "the data plane's heartbeat stands still");
+    if (signs.held && !ha->stale() && !signs.fault.empty()) judgement.add("bad", "data plane: " + signs.fault);
+    if (signs.held && signs.track_file_failed) {
+        judgement.add("bad", "the data plane cannot write " + ha->dataplane_file().path());
+    }
+    if (!ha->problem().empty()) judgement.add("bad", ha->problem());
+}
+
 }  // namespace
 
 Json Documents::status() const {
@@ -239,6 +252,7 @@ Json Documents::status() const {
     Judgement judgement;
     judge_dataplane(judgement, progress, passed);
     judge_announced(judgement, core);
+    judge_ha(judgement, facts.ha);
     for (auto& problem : core.problems()) judgement.add("bad", std::move(problem));
     Json list = Json::array();
     for (std::size_t i = 0; i < core.effective_state().services.size(); ++i) {
@@ -262,6 +276,7 @@ Json Documents::status() const {
               {"controlplane", {{"pid", facts.pid}, {"up_ms", (now.instant - facts.started).in_milliseconds()}}},
               {"config", config_json(core, facts)},
               {"announce", announce_json(core)},
+              {"ha", ha()},
               {"traffic", api::to_json(state ? api::traffic(*state) : api::Traffic{})},
               {"warnings", std::move(warnings)},
               {"services", std::move(list)}};
@@ -323,6 +338,8 @@ Json Documents::config() const {
     json.update(overrides());
     return json;
 }
+
+Json Documents::ha() const { return facts.ha == nullptr ? Json(nullptr) : to_json(*facts.ha, now); }
 
 Json Documents::events(std::uint64_t since) const {
     Json list = Json::array();

@@ -15,6 +15,7 @@ Withheld judge(Fitness fitness, bool quorum, bool before) {
     if (fitness.drained) return Withheld::drained;
     if (!quorum) return Withheld::no_quorum;
     if (!fitness.beats) return Withheld::silent;
+    if (fitness.unfit) return Withheld::unfit;
     return before || fitness.serves ? Withheld::no : Withheld::not_served;
 }
 
@@ -30,6 +31,8 @@ std::string_view to_string(Withheld why) noexcept {
             return "the node is drained";
         case Withheld::silent:
             return "the data plane does not move";
+        case Withheld::unfit:
+            return "the data plane says that it cannot serve";
         case Withheld::not_served:
             return "the data plane does not use its tables yet";
     }

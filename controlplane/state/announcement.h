@@ -15,6 +15,7 @@ enum class Withheld : std::uint8_t {
     no_quorum,   // no service at this address has enough backends up
     drained,     // the operator wants no traffic here
     silent,      // the data plane does not move
+    unfit,       // it says that it cannot serve
     not_served,  // it is about to: the data plane does not use the tables with this address yet
 };
 std::string_view to_string(Withheld why) noexcept;  // "no quorum"
@@ -29,6 +30,7 @@ struct Announced {
 struct Fitness {
     bool drained{};
     bool beats{};   // the data plane moves, as far as we know
+    bool unfit{};   // and says that it cannot serve
     bool serves{};  // and uses the tables as they are now; without that nothing is announced that was not before
 };
 

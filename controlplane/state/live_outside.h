@@ -28,7 +28,7 @@ class LiveOutside : public Outside {
     Result<std::vector<IpAddress>> announced_on(const std::string& device) override {
         return announcer_.found_on(device);
     }
-    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter) override { return publisher_.ask_to_kill(filter); }
+    Result<std::uint64_t> ask(const Asked& asked) override { return publisher_.ask(asked); }
     std::optional<RequestEnd> end_of(std::uint64_t request) override { return publisher_.end_of(request); }
 
     shm::Tables tables() const noexcept { return publisher_.tables(); }

@@ -1,9 +1,10 @@
-// Whether the data plane's main thread still moves, as one can tell who does not always run when he wants to. Pure.
+// Whether the data plane's main thread still moves, as far as the control plane can tell. Pure.
 #pragma once
 
-#include <algorithm>
 #include <optional>
+#include <utility>
 
+#include "src/base/stillness.h"
 #include "src/base/time.h"
 
 namespace shunt::controlplane {
@@ -11,26 +12,27 @@ namespace shunt::controlplane {
 class Pulse {
   public:
     static constexpr Duration interval = Duration::milliseconds(50);
-    static constexpr Duration limit = Duration::milliseconds(250);
+    // How long nobody may hold the region, so that one data plane can take over from another; and how long the
+    // heartbeat may stand still: the main thread may be busy with large tables, on all nodes of a group at once.
+    static constexpr Duration gone_limit = Duration::milliseconds(250);
+    static constexpr Duration still_limit = Duration::milliseconds(500);
 
     explicit Pulse(Instant now) noexcept : looked_(now) {}
 
-    // To be called once every `interval`, with the last heartbeat, or nothing where there is none. Who calls late may
-    // have been kept from running, and so may the data plane: time beyond the interval is held against nobody.
+    // To be called once every `interval`, with the last heartbeat, or nothing where there is none.
     void look(std::optional<Instant> heartbeat, Instant now) noexcept {
-        const Duration passed{std::min((now - looked_).nanoseconds, interval.nanoseconds)};
-        looked_ = now;
-        const bool beat = heartbeat && heartbeat != last_;
-        silence_ = beat ? Duration{} : Duration{silence_.nanoseconds + passed.nanoseconds};
+        const Duration since = now - std::exchange(looked_, now);
+        gone_.look(since, heartbeat.has_value());
+        still_.look(since, heartbeat && heartbeat != last_);
         if (heartbeat) last_ = heartbeat;
     }
-    bool beats() const noexcept { return silence_.nanoseconds <= limit.nanoseconds; }
-    Instant next_look() const noexcept { return looked_ + interval; }
+    bool beats() const noexcept { return gone_.duration() <= gone_limit && still_.duration() <= still_limit; }
 
   private:
     Instant looked_;
     std::optional<Instant> last_{};
-    Duration silence_{};
+    Stillness gone_{interval};
+    Stillness still_{interval};
 };
 
 }  // namespace shunt::controlplane

@@ -22,6 +22,7 @@ can be tried against the backends directly.
     opener.py      program: many short HTTP connections that count who answered
     wrk.py         wrk, and what it says of socket errors
     frames.py      frames made by hand, and captures
+    track_file.py  a track file, seen as keepalived sees it
     waiting.py     the ways to wait
     demo.py        what scripts/demo shows
     outages.py     how long datagrams went unanswered

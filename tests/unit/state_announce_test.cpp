@@ -114,20 +114,20 @@ TEST_F(QuorumTest, ZeroIsAlwaysThere) {
 
 constexpr Instant at(std::int64_t milliseconds) { return Instant{} + Duration::milliseconds(milliseconds); }
 
-TEST(PulseTest, StopsAfterAQuarterOfASecondOfSilence) {
+TEST(PulseTest, StopsWithTheHeartbeat) {
     Pulse pulse(at(0));
     std::int64_t now = 0;
     for (; now <= 1000; now += 50) pulse.look(at(now), at(now));
     EXPECT_TRUE(pulse.beats());
     std::int64_t silent_since = now;
     for (; pulse.beats() && now < 2000; now += 50) pulse.look(at(1000), at(now));
-    EXPECT_LE(now - silent_since, 300);
-    EXPECT_GE(now - silent_since, 250);
+    EXPECT_LE(now - silent_since, 550);
+    EXPECT_GE(now - silent_since, 500);
     pulse.look(at(now), at(now));
     EXPECT_TRUE(pulse.beats());
 }
 
-TEST(PulseTest, ADeadOneHasNone) {
+TEST(PulseTest, OneThatIsGoneIsHeldDeadSooner) {
     Pulse pulse(at(0));
     pulse.look(at(0), at(0));
     for (std::int64_t now = 50; now <= 300; now += 50) pulse.look(std::nullopt, at(now));
@@ -139,7 +139,7 @@ TEST(PulseTest, WhoDidNotRunHimselfAccusesNobody) {
     pulse.look(at(10), at(10));
     pulse.look(at(10), at(5000));  // both were kept from running
     EXPECT_TRUE(pulse.beats());
-    for (std::int64_t now = 5050; now <= 5250; now += 50) pulse.look(at(10), at(now));
+    for (std::int64_t now = 5050; now <= 5500; now += 50) pulse.look(at(10), at(now));
     EXPECT_FALSE(pulse.beats());
 }
 
@@ -255,9 +255,9 @@ TEST_F(AnnouncingCoreTest, WithdrawsWhenTheHeartbeatStopsAndComesBackWithIt) {
     data_plane_serves();
     pass(100);
     beats_ = false;
-    pass(240);
+    pass(480);
     EXPECT_EQ(announced(), 2U);
-    pass(80);
+    pass(90);
     EXPECT_EQ(announced(), 0U);
     EXPECT_TRUE(said("198.18.0.10 is withdrawn: the data plane does not move"));
     beats_ = true;
@@ -276,6 +276,36 @@ TEST_F(AnnouncingCoreTest, ARestartLeavesWhatIsThere) {
     outside_.now_at = Progress{};
     pass(400);
     EXPECT_EQ(announced(), 0U);
+}
+
+TEST_F(AnnouncingCoreTest, WithdrawsSoonerWhenNobodyHoldsTheRegion) {
+    start();
+    data_plane_serves();
+    pass(100);
+    beats_ = false;
+    const Generation published = outside_.now_at.published;
+    outside_.now_at = Progress{.published = published};
+    pass(240);
+    EXPECT_EQ(announced(), 2U);
+    pass(80);
+    EXPECT_EQ(announced(), 0U);
+}
+
+TEST_F(AnnouncingCoreTest, BelievesADataPlaneThatSaysThatItCannotServe) {
+    using shm::NodeFault;
+    using shm::NodeHealth;
+    start();
+    data_plane_serves();
+    pass(100);
+    outside_.now_at.health = {.state = NodeHealth::State::unfit, .fault = NodeFault::starting};
+    pass(100);
+    EXPECT_EQ(announced(), 2U) << "it may be about to take over from another";
+    outside_.now_at.health = {.state = NodeHealth::State::unfit, .fault = NodeFault::worker_still};
+    pass(60);
+    EXPECT_EQ(announced(), 0U);
+    outside_.now_at.health = {.state = NodeHealth::State::held};
+    pass(60);
+    EXPECT_EQ(announced(), 2U);
 }
 
 TEST_F(AnnouncingCoreTest, TakesLeftoversAway) {
