@@ -322,7 +322,7 @@ void Daemon::advance() {
 void Daemon::watch_dataplane() {
     listen_openly();
     ha_.configure(core_.wanted().desired.ha);
-    ha_.drain(is_drained(core_.wanted()));
+    ha_.withdraw(is_drained(core_.wanted()) ? "the node is drained" : "");
     ha_.look(dataplane_signs(), now());
     watch_timer_.expires_after(std::chrono::nanoseconds(Ha::interval.nanoseconds));
     watch_timer_.async_wait([this](const ErrorCode& error) {

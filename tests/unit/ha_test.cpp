@@ -59,19 +59,6 @@ TEST_F(HaTest, TheFileComesToZeroOnlyAfterTheHold) {
     EXPECT_EQ(text(path_), "0\n");
 }
 
-TEST_F(HaTest, ADrainedNodeIsInFaultUntilItIsNotAndTheHoldIsOver) {
-    live(hold + ms(50));
-    ha_.drain(true);
-    look();
-    EXPECT_EQ(text(path_), "1\n");
-    EXPECT_EQ(ha_.reasons_against().front(), "the node is drained");
-    ha_.drain(false);
-    looks(hold);
-    EXPECT_EQ(text(path_), "1\n");
-    looks(ms(50));
-    EXPECT_EQ(text(path_), "0\n");
-}
-
 TEST_F(HaTest, AStartLeavesTheFileAsItIs) {
     write(path_, "0\n");
     Ha restarted(directory_.path(), events_);
@@ -125,6 +112,21 @@ TEST_F(HaTest, WhileItIsHeldBackAOneStaysAndAZeroToo) {
     EXPECT_EQ(text(path_), "0\n");
     ha_.hold_back("again");
     looks(hold);
+    EXPECT_EQ(text(path_), "0\n");
+}
+
+TEST_F(HaTest, WhileItIsWithdrawnTheFileSaysOne) {
+    live(hold + ms(50));
+    ha_.withdraw("the node is drained");
+    look();
+    EXPECT_EQ(text(path_), "1\n");
+    EXPECT_EQ(ha_.reasons_against().front(), "the node is drained");
+    looks(hold * 2);
+    EXPECT_EQ(text(path_), "1\n");
+    ha_.withdraw("");
+    looks(hold - ms(50));
+    EXPECT_EQ(text(path_), "1\n");
+    looks(ms(100));
     EXPECT_EQ(text(path_), "0\n");
 }
 
