@@ -16,7 +16,6 @@ void announce_metrics(const Documents& documents, Families& all) {
     }
     Series::gauge(all, "shunt_node_drained", "1: an operator wants no traffic here.").add(is_drained(core.wanted()));
     auto addresses = Series::gauge(all, "shunt_announce_addresses", "Addresses of VIPs by what is done with them.");
-    if (core.effective_state().announce_device.empty()) return;
     for (const Withheld state : {Withheld::no, Withheld::no_quorum, Withheld::drained, Withheld::silent,
                                  Withheld::unfit, Withheld::not_served}) {
         const auto count = std::ranges::count(core.announced(), state, &Announced::withheld);
