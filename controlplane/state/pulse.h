@@ -11,10 +11,10 @@ namespace shunt::controlplane {
 
 class Pulse {
   public:
-    static constexpr Duration interval = Duration::milliseconds(50);
+    static constexpr Duration interval = Duration::milliseconds(25);
     // How long nobody may hold the region, so that one data plane can take over from another; and how long the
     // heartbeat may stand still: the main thread may be busy with large tables, on all nodes of a group at once.
-    static constexpr Duration gone_limit = Duration::milliseconds(250);
+    static constexpr Duration gone_limit = Duration::milliseconds(100);
     static constexpr Duration still_limit = Duration::milliseconds(500);
 
     explicit Pulse(Instant now) noexcept : looked_(now) {}
@@ -31,8 +31,8 @@ class Pulse {
   private:
     Instant looked_;
     std::optional<Instant> last_{};
-    Stillness gone_{interval};
-    Stillness still_{interval};
+    Stillness gone_{interval * 2};
+    Stillness still_{interval * 2};
 };
 
 }  // namespace shunt::controlplane

@@ -285,9 +285,9 @@ TEST_F(AnnouncingCoreTest, WithdrawsSoonerWhenNobodyHoldsTheRegion) {
     beats_ = false;
     const Generation published = outside_.now_at.published;
     outside_.now_at = Progress{.published = published};
-    pass(240);
+    pass(70);
     EXPECT_EQ(announced(), 2U);
-    pass(80);
+    pass(100);
     EXPECT_EQ(announced(), 0U);
 }
 
