@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 
 from .laboratory import Lab
 from .namespace import Namespace
@@ -18,8 +16,7 @@ class Machine:
     def die(self) -> None:
         """As by a power cut: the cable is dead and nothing runs any more."""
         self.lab.network.switch.ip("link", "set", f"to-{self.name}", "down")
-        for pid in self.balancer.pids():
-            os.kill(pid, signal.SIGKILL)
+        self.balancer.kill_all()
 
     def lose_memory(self) -> None:
         """After die(): a kernel that remembers nothing but its own addresses, a run directory that is empty."""

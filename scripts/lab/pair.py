@@ -75,7 +75,8 @@ class Node(Machine):
         return [self.shunt.run_dir / f"ha.{daemon}" for daemon in ("dataplane", "controlplane")]
 
     def start(self) -> None:
-        self.shunt.start()
+        self.shunt.start_dataplane()
+        self.shunt.start_controlplane()
         self.keepalived.start()
 
     def boot(self) -> None:
@@ -104,16 +105,18 @@ def pair(wish: Wish) -> Iterator[PairStage]:
         sources = [own_address_inside(number) for number in range(len(NAMES))]
         ready_backends(lab, way, tuple(address for source in sources for address in source))
         seed = lab.directory / "hash.seed"
-        seed.write_bytes(os.urandom(16))
+        seed.write_bytes(os.urandom(32))
         nodes = []
         for number, source in enumerate(sources):
-            config = lab_config(in_way(way, web_service()), in_way(way, live_service()), workers=wish.workers)
+            services = (in_way(way, web_service()), in_way(way, live_service()))
+            config = lab_config(*services, workers=wish.workers)
             config["ha"] = {"hold": f"{HOLD_MS}ms"}
             config["node"] |= {"name": NAMES[number], "source": list(source), "hash_seed_file": str(seed)}
             nodes.append(Node(lab, number, config))
         stage = PairStage(lab, [node.shunt for node in nodes], {"wish": wish}, nodes)
         for node in nodes:
             node.start()
+            node.shunt.wait_serving()
         stage.wait_master(stage.first)
         yield stage
 
@@ -136,15 +139,13 @@ class Failover(LoadExperiment):
     stage = staticmethod(pair)
 
     def prepare(self, stage: PairStage) -> None:
-        if stage.first.shunt.hashes() != stage.second.shunt.hashes():
-            raise NotInTime("the nodes have different tables")
+        wait_until(lambda: stage.first.shunt.hashes() == stage.second.shunt.hashes(), 10, "both nodes to have the same tables")
         stage.notes["forwarded"] = stage.second.shunt.totals()["forwarded"]
 
     def settled(self, stage: PairStage) -> dict[str, Any]:
         """It was lb2 indeed that went on, and it knows."""
         wait_until(lambda: stage.second.is_master and stage.second.role == "master", 10, "lb2 to be master")
-        if stage.second.shunt.totals()["forwarded"] <= stage.notes["forwarded"]:
-            raise NotInTime("lb2 is master and forwards nothing")
+        wait_until(lambda: stage.second.shunt.totals()["forwarded"] > stage.notes["forwarded"], 10, "lb2 to forward")
         return {}
 
 
