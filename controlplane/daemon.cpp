@@ -251,7 +251,8 @@ Status Daemon::listen() {
 Documents Daemon::documents() {
     facts_.file_differs = file_.differs_from(core_.wanted().file_hash);
     facts_.host_warnings = host_warnings();
-    return {core_, state_file_.look(), outside_.tables(), facts_, now()};
+    const auto state = state_file_.look();
+    return {core_, state, state_file_.left(), outside_.tables(), facts_, now()};
 }
 
 // Soon, and once for however many events come together.

@@ -69,7 +69,8 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
                                                         .memory_available = memory.available,
                                                         .huge_memory_available = memory.huge_bytes_free()});
     if (!state) return state.error();
-    spdlog::info("{}", state->remark());
+    spdlog::log(state->origin() == StateRegion::Origin::damaged ? spdlog::level::err : spdlog::level::info, "{}",
+                state->remark());
 
     std::unique_ptr<DataPlane> self(
         new DataPlane(settings, directory, *std::move(lock), std::move(ready), *std::move(ports), *std::move(state)));
@@ -131,13 +132,14 @@ Status DataPlane::start_neighbours() {
 }
 
 Status DataPlane::launch_workers() {
+    const auto predecessors = region_.predecessors().regions();
     for (std::uint16_t i = 0; i < settings_.workers; ++i) {
         auto running = std::make_unique<Running>();
         running->ports = ports_.queues_of(WorkerIndex(i), pools_[i]);
         std::vector<DpdkPort*> ports;
         for (auto& port : running->ports) ports.push_back(&port);
-        running->worker =
-            std::make_unique<DpdkWorker>(tables_region_.data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
+        running->worker = std::make_unique<DpdkWorker>(tables_region_.data(), state_, WorkerIndex(i), ports, clock_,
+                                                       hand_over_, predecessors);
         running->loop = [this, worker = running->worker.get()] {
             run_worker(*worker, stop_workers_, settings_.idle == config::Idle::sleep, sleep_a_little);
         };
@@ -147,7 +149,7 @@ Status DataPlane::launch_workers() {
     }
     std::vector<ForgetList*> lists;
     for (const auto& running : workers_) lists.push_back(&running->worker->forget_list());
-    requests_.emplace(tables_region_.header(), state_, std::move(lists));
+    requests_.emplace(tables_region_.header(), state_, std::move(lists), &region_.predecessors());
     return Done{};
 }
 
@@ -183,6 +185,7 @@ void DataPlane::turn(Instant now) {
     if (acceptor_) take_newest(now);
     roll_out(now);
     if (requests_) requests_->turn(tables_, tick_at(now));
+    region_.predecessors().turn(state_, tables_, now, tick_at(now));
     if (now >= next_sums_) {
         flow_sums_.sum(state_);
         next_sums_ = now + FlowSums::interval;

@@ -59,6 +59,7 @@ class PortSet {
         std::optional<PuntDevice> punt{};
         std::vector<dpdk::Device> devices{};  // one per worker for af_xdp, else one
         std::uint64_t received_before{};      // by predecessors
+        std::uint64_t missed_before{};
     };
 
     static Result<OpenPort> check(const config::Port& settings, std::uint16_t workers);

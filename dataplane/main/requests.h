@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dataplane/forget_list.h"
+#include "dataplane/main/predecessors.h"
 #include "src/shm/flow_scan.h"
 #include "src/shm/layout.h"
 #include "src/shm/state.h"
@@ -21,7 +22,9 @@ namespace shunt::dataplane {
 class Requests {
   public:
     // `workers`: where each of them is told. The tables region was bound; what was asked before is void.
-    Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers);
+    // `predecessors`: whose flows are killed as well.
+    Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
+             Predecessors* predecessors = nullptr);
 
     // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
     // count.
@@ -47,6 +50,7 @@ class Requests {
     const shm::TablesHeader& header_;
     shm::State state_;
     std::vector<ForgetList*> workers_;
+    Predecessors* predecessors_;  // null: there never were any
     std::optional<Kill> kill_{};
 };
 

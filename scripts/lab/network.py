@@ -37,6 +37,7 @@ class Network:
     def __init__(self, undo: ExitStack, backends: tuple[str, ...] = BACKENDS, queues: int = 1):
         self.name = f"{os.environ.get('SHUNT_TEST_ID', 'shunt')}-{os.getpid()}-{next(instances)}"
         self.undo = undo
+        self.queues = queues
         self.switch = self.namespace("switch")
         self.switch.ip("link", "add", "bridge0", "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
         self.switch.ip("link", "set", "bridge0", "up")
@@ -69,6 +70,14 @@ class Network:
         cable(namespace, interface, self.switch, f"to-{role}", queues)
         self.switch.ip("link", "set", f"to-{role}", "master", "bridge0")
         return namespace
+
+    def set_queues(self, queues: int) -> None:
+        """Of the balancer's port, as many as it was made with or fewer. An XDP program wants no fewer receive queues
+        than the other end of the cable sends to."""
+        ends = [(self.balancer, "lan0"), (self.switch, "to-balancer")]
+        for namespace, device in reversed(ends) if queues < self.queues else ends:
+            namespace.run("ethtool", "-L", device, "rx", str(queues), "tx", str(queues))
+        self.queues = queues
 
     def set_up_balancer(self) -> None:
         lb = self.balancer
