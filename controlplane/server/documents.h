@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "controlplane/ha/ha.h"
 #include "controlplane/state/core.h"
 #include "src/shm/state_file.h"
 #include "src/shm/tables.h"
@@ -24,6 +25,7 @@ struct ProcessFacts {
     bool file_differs{};                       // the configuration file is another than the one last taken
     std::vector<std::string> warnings{};       // of the start
     std::vector<std::string> host_warnings{};  // of this moment
+    const Ha* ha{};                            // null: nobody keeps it
 };
 
 struct Documents {
@@ -44,6 +46,7 @@ struct Documents {
     Json drops(bool zeros) const;
     Json ports() const;
     Json config() const;
+    Json ha() const;
     Json events(std::uint64_t since) const;
 };
 

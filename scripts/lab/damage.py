@@ -1,28 +1,84 @@
-"""Damage to a file that outlived its writer: what a failing disk, a wild pointer or an operator's slip would do."""
+"""What may befall the files the daemons share, and what has to come of it: nothing."""
 
 from __future__ import annotations
 
-import random
+import mmap
+import os
+import time
+from collections import Counter
 from pathlib import Path
+from random import Random
+from typing import Any, Callable
 
-STATE_HEADER_BYTES = 4096
+from .shunt import Shunt
 
-
-def flip_bits(file: Path, bits: list[int]) -> None:
-    """In place, by number of the bit in the file: other names of the file, and whoever maps it, see it too."""
-    with file.open("r+b") as stream:
-        for bit in bits:
-            stream.seek(bit // 8)
-            byte = stream.read(1)[0]
-            stream.seek(bit // 8)
-            stream.write(bytes([byte ^ 1 << bit % 8]))
+HEADER_BYTES = 4096
+# A flip there is a file of another release, which is refused and left alone; tests/system/test_bad_input.py.
+VERSION = range(56, 60)
 
 
-def random_bits(file: Path, count: int, seed: int, first_byte: int = STATE_HEADER_BYTES) -> list[int]:
-    chance = random.Random(seed)
-    return [chance.randrange(first_byte * 8, file.stat().st_size * 8) for _ in range(count)]
+def tables_file(shunt: Shunt) -> Path:
+    return shunt.run_dir / "shm" / "tables"
 
 
-def cut(file: Path, length: int) -> None:
-    with file.open("r+b") as stream:
-        stream.truncate(length)
+def state_file(shunt: Shunt) -> Path:
+    return shunt.run_dir / "shm" / "state"
+
+
+def flip_bits(file: Path, number: int, random: Random) -> None:
+    """Random bits, every other one in the header; whoever maps the file sees them at once."""
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
+        for count in range(number):
+            at = VERSION.start
+            while at in VERSION:
+                at = random.randrange(HEADER_BYTES if count % 2 else len(region))
+            region[at] ^= 1 << random.randrange(8)
+
+
+def flip_bit(file: Path, bit: int) -> None:
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
+        region[bit // 8] ^= 1 << bit % 8
+
+
+def flip_body(file: Path, number: int, random: Random) -> None:
+    """Random bits behind the header of a state region, which has a seal."""
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
+        for _ in range(number):
+            region[random.randrange(HEADER_BYTES, len(region))] ^= 1 << random.randrange(8)
+
+
+def overwrite(file: Path, random: Random) -> None:
+    with open(file, "r+b") as opened:
+        opened.write(random.randbytes(os.path.getsize(file)))
+
+
+def cut_short(file: Path, share: float) -> None:
+    os.truncate(file, int(os.path.getsize(file) * share))
+
+
+DAMAGES: dict[str, Callable[[Path, Random], None]] = {
+    "flipped bits": lambda file, random: flip_bits(file, 1000, random),
+    "garbage": overwrite,
+    "cut in half": lambda file, _random: cut_short(file, 0.5),
+    "cut to nothing": lambda file, _random: cut_short(file, 0),
+    "removed": lambda file, _random: file.unlink(),
+}
+
+
+def refusals(shunt: Shunt) -> Counter[str]:
+    """Generations that the running data plane refused, by reason."""
+    return Counter({entry["reason"]: entry["total"] for entry in shunt.ask("status")["dataplane"]["refused"]})
+
+
+def strike_tables(shunt: Shunt, damage: Callable[[Path, Random], None], random: Random) -> dict[str, Any]:
+    """Damages the file under both running daemons, kills the control plane and starts it again. Says what came of it."""
+    before, refused = shunt.hashes(), refusals(shunt)
+    damage(tables_file(shunt), random)
+    crashes = sum(not shunt.running(daemon) for daemon in ("dataplane", "controlplane"))
+    killed = time.monotonic()
+    shunt.kill("controlplane")
+    shunt.start_controlplane()
+    api_back_ms = round((time.monotonic() - killed) * 1000)
+    crashes += not shunt.running("dataplane")
+    return {"crashes": crashes, "api_back_ms": api_back_ms, "table_hash_same": shunt.hashes() == before,
+            "refused_by_reason": dict(refusals(shunt) - refused)}

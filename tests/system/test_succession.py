@@ -1,10 +1,12 @@
 """A data plane that starts with other workers or room, or over damage: flows go on where they can be found, and where
 nothing can be believed it begins anew and says so."""
 
+from random import Random
+
 import pytest
 from conftest import opened, repeats
 from lab.config import lab_config, live_service, web_service
-from lab.damage import STATE_HEADER_BYTES, cut, flip_bits, random_bits
+from lab.damage import cut_short, flip_bit, flip_body, state_file
 from lab.laboratory import Lab
 from lab.network import VIP
 from lab.shunt import Shunt, unbalanced
@@ -80,16 +82,16 @@ def test_flows_outlive_another_number_of_workers_and_another_size(lab):
 @pytest.mark.parametrize("damage", ["header", "cut", "flips"])
 def test_a_damaged_state_region_is_given_up_or_harmless(lab, damage):
     shunt = lab.shunt
-    state = shunt.run_dir / "shm" / "state"
+    state = state_file(shunt)
     for seed in range(repeats(2, 10)):
         said = dataplane_log(lab).count("are given up")
         shunt.kill("dataplane")
         if damage == "header":
-            flip_bits(state, [seed * 131 % (64 * 8)])
+            flip_bit(state, seed * 131 % (64 * 8))
         elif damage == "cut":
-            cut(state, 4096 * (seed * 7 + 1))
+            cut_short(state, (seed + 1) / 20)
         else:
-            flip_bits(state, random_bits(state, 10_000, seed, STATE_HEADER_BYTES))
+            flip_body(state, 10_000, Random(seed))
         shunt.start_dataplane()
         shunt.wait_serving()
         opener = lab.opener(VIP, count=60)

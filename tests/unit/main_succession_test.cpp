@@ -275,7 +275,7 @@ TEST_P(Succession, KilledFlowsAreKilledThereToo) {
     Life second(world_, directory_.path(), 1);
     for (int client = 1; client <= 10; ++client) second.send(packet(client, tcp_ack), 0);
     shm::TablesHeader tables{};
-    dataplane::Requests requests(tables, second.state(), {&second.worker(0).forget_list()},
+    dataplane::Requests requests(tables, second.state(), {&second.worker(0).forget_list()}, {},
                                  &second.region().predecessors());
     tables.requests[1] = {1, shm::RequestKind::kill_flows, 0, {}};
     tables.requested.store(1);
