@@ -86,7 +86,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& 
     std::unique_ptr<DataPlane> self(new DataPlane(settings, directory, *std::move(lock), std::move(ready),
                                                   std::move(watch), *std::move(ports), *std::move(state)));
     self->cores_ = *std::move(cores);
-    if (auto mapped = self->tables_region_.map(); !mapped) return mapped.error();
+    if (auto mapped = self->map_tables(); !mapped) return mapped.error();
     if (auto done = self->start_dpdk(); !done) return done.error();
     if (auto done = self->start_neighbours(); !done) return done.error();
     return self;
@@ -247,9 +247,26 @@ void DataPlane::wait_for_work() {
     neighbours_spoke_ = events[1].revents != 0;
 }
 
+// The control plane's file; if that is of no use to the flows there are, what was kept of it: then the last tables stay
+// in force until there is a better file.
+Result<bool> DataPlane::map_tables() {
+    const std::uint64_t known = state_.header().tables_identity;
+    const auto fits = [known](const TablesRegion& region) {
+        return region.is_sound() && (known == 0 || known == shm::identity_of(region.header()));
+    };
+    auto mapped = tables_region_.map();
+    if (tables_region_.is_newer() || (mapped && *mapped && fits(tables_region_))) return mapped;
+    TablesRegion kept(tables_region_.path());
+    const auto copy = kept.map_copy();
+    if (!copy || !*copy || !fits(kept)) return mapped;
+    spdlog::error("{} cannot be used: what was kept of it stays in force", tables_region_.path());
+    tables_region_ = std::move(kept);
+    return true;
+}
+
 // Daemons start in any order: until there are tables, there is nothing to forward by.
 void DataPlane::look_for_tables() {
-    const auto mapped = tables_region_.mapped() ? Result<bool>(true) : tables_region_.map();
+    const auto mapped = tables_region_.mapped() ? Result<bool>(true) : map_tables();
     if (!mapped) return report(mapped.error());
     if (!*mapped) return;
     failure_ = use_tables();
@@ -287,6 +304,12 @@ void DataPlane::take_newest(Instant now) {
     tables_ = *tables;
     flow_sums_.follow(tables_);
     rollout_.accepted(tables_.generation());
+}
+
+// What was refused was in a file that is gone: another one may have a generation of the same number.
+void DataPlane::forget_refusal() {
+    last_refused_ = 0;
+    state_.header().refused_generation.store(0, std::memory_order_relaxed);
 }
 
 void DataPlane::tell_refusals() {
@@ -344,14 +367,14 @@ void DataPlane::follow_replacement() {
     spdlog::warn("{} was replaced by a file that goes on where it left off", tables_region_.path());
     tables_region_ = std::move(other);
     requests_->follow(tables_region_.header());
-    last_refused_ = 0;
+    forget_refusal();
 }
 
-// Its numbers are others than those of the flows. Not before there is something sound in it.
+// Its numbers are others than those of the flows. Not before there is something new in it, and sound: it may be the old
+// file, damaged.
 void DataPlane::start_over(TablesRegion other) {
-    const Generation newest(other.header().published.load(std::memory_order_acquire));
-    const auto root = shm::find_root(other.header(), newest);
-    if (!root || shm::Validator(other.data(), other.readable()).check(newest, *root)) return;
+    const std::uint64_t newest = other.header().published.load(std::memory_order_acquire);
+    if (newest <= state_.header().accepted.load(std::memory_order_relaxed) || !other.is_sound()) return;
     halt_workers();
     workers_.clear();
     tables_ = {};
@@ -359,7 +382,7 @@ void DataPlane::start_over(TablesRegion other) {
     to_follow_.reset();
     state_.header().accepted.store(0, std::memory_order_seq_cst);
     tables_region_ = std::move(other);
-    last_refused_ = 0;
+    forget_refusal();
     stop_workers_ = false;
     failure_ = use_tables();
     stop_ = stop_ || !failure_;

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .process import LAB_ROOT, Process
-from .shunt import Shunt
+from .shunt import BUILD, Shunt
 
 SAMPLES = LAB_ROOT.parent / "docs/samples/keepalived"
 
@@ -18,11 +18,16 @@ class Keepalived:
         self.directory = shunt.run_dir.parent / "keepalived"
         self.directory.mkdir()
         self.config = self.directory / "keepalived.conf"
-        sample = (SAMPLES / f"{shunt.name}.conf").read_text()
-        self.config.write_text(sample.replace("/run/shunt/", f"{shunt.run_dir}/")
-                               .replace("/usr/bin/shunt", " ".join(shunt.tool)))
+        self.copy_of(f"{shunt.name}.conf", self.config)
+        self.copy_of("shunt-notify", self.directory / "shunt-notify").chmod(0o755)
         self.process: Process | None = None
         shunt.lab.undo.callback(self.stop)
+
+    def copy_of(self, sample: str, file: Path) -> Path:
+        text = (SAMPLES / sample).read_text().replace("/run/shunt/", f"{self.shunt.run_dir}/")
+        text = text.replace("/etc/keepalived/", f"{self.directory}/")
+        file.write_text(text.replace(" shunt --socket", f" {BUILD}/shunt --socket"))
+        return file
 
     def start(self) -> None:
         pids = (word for option, name in (("-p", "keepalived"), ("-r", "vrrp"))

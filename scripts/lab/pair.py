@@ -13,9 +13,12 @@ import json
 import os
 import shutil
 import signal
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Iterator
 
+from .api import UnixConnection
 from .config import lab_config, live_service, web_service
 from .experiment import LoadExperiment, Promise, Stage, Wish
 from .keepalived import Keepalived
@@ -25,10 +28,13 @@ from .namespace import Namespace
 from .network import BALANCER, BALANCER_INSIDE, VIP, Network
 from .restarts import ready_backends
 from .shunt import Shunt
+from .track_file import TrackFile
 from .waiting import NotInTime, wait_until
 
 NAMES = ("lb1", "lb2")
 PROGRAMS = ("keepalived",)
+HOLD_MS = 500
+WEDGED_MS, STALL_MS, STALLS = 1500, 90, 3  # a worker that stands still for good, as far as a client can tell; and hiccups
 VIRTUAL = {*BALANCER, *BALANCER_INSIDE, *VIP}  # what the samples have VRRP own
 
 
@@ -61,14 +67,17 @@ class Node:
         """It has all virtual addresses, of both families."""
         return len(virtual_addresses(self.balancer)) == len(VIRTUAL)
 
-    def track(self, value: int) -> None:
-        """What keepalived is told of this node's health."""
-        for daemon in ("dataplane", "controlplane"):
-            (self.shunt.run_dir / f"ha.{daemon}").write_text(f"{value}\n")
+    @property
+    def role(self) -> str:
+        """What Shunt has been told by keepalived."""
+        return self.shunt.ask("ha", "show")["role"]
+
+    @property
+    def track_files(self) -> list[Path]:
+        return [self.shunt.run_dir / f"ha.{daemon}" for daemon in ("dataplane", "controlplane")]
 
     def start(self) -> None:
         self.shunt.start()
-        self.track(0)
         self.keepalived.start()
 
     def die(self) -> None:
@@ -101,6 +110,7 @@ def virtual_addresses(balancer: Namespace) -> list[str]:
 @contextmanager
 def pair(wish: Wish) -> Iterator[PairStage]:
     """Two balancers with the same services and seed; lb1, which has the higher priority, is master."""
+    os.environ["SHUNT_TEST_HOOKS"] = "1"  # of the daemons
     way = way_of(wish.mode)
     with Lab(queues=wish.most_workers, topology=PairNetwork) as lab:
         lab.start_echo()
@@ -111,6 +121,7 @@ def pair(wish: Wish) -> Iterator[PairStage]:
         nodes = []
         for number, source in enumerate(sources):
             config = lab_config(in_way(way, web_service()), in_way(way, live_service()), workers=wish.workers)
+            config["ha"] = {"hold": f"{HOLD_MS}ms"}
             config["node"] |= {"name": NAMES[number], "source": list(source), "hash_seed_file": str(seed)}
             nodes.append(Node(lab, number, config))
         stage = PairStage(lab, [node.shunt for node in nodes], {"wish": wish}, nodes)
@@ -143,8 +154,8 @@ class Failover(LoadExperiment):
         stage.notes["forwarded"] = stage.second.shunt.totals()["forwarded"]
 
     def settled(self, stage: PairStage) -> dict[str, Any]:
-        """It was lb2 indeed that went on."""
-        wait_until(lambda: stage.second.is_master, 10, "lb2 to be master")
+        """It was lb2 indeed that went on, and it knows."""
+        wait_until(lambda: stage.second.is_master and stage.second.role == "master", 10, "lb2 to be master")
         if stage.second.shunt.totals()["forwarded"] <= stage.notes["forwarded"]:
             raise NotInTime("lb2 is master and forwards nothing")
         return {}
@@ -164,20 +175,17 @@ class HostDeath(Failover):
 
 
 class Fault(Failover):
-    """The data plane is stopped, and the node says that it is not healthy."""
+    """The data plane is told to end; the last that it does is to say that this node is not healthy."""
 
     name = "failover-fault"
     promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 200))
 
     def strike(self, stage: PairStage) -> dict[str, Any]:
-        stage.first.track(1)
         stage.first.shunt.daemons["dataplane"].stop()
         return {}
 
     def recover(self, stage: PairStage) -> None:
         stage.first.shunt.start_dataplane()
-        stage.first.shunt.wait_serving()
-        stage.first.track(0)
         stage.wait_master(stage.first)
 
 
@@ -216,4 +224,45 @@ class Failback(Failover):
         return {}
 
 
-EXPERIMENTS = (HostDeath(), Fault(), Graceful(), Failback())
+class WedgeWorker(Failover):
+    """All workers of lb1 stand still; its main thread lives, says so, and lb2 takes over. Shorter stalls are no fault."""
+
+    name = "wedge-worker"
+    modes = ("nat",)
+    promises = (*LoadExperiment.loses_nothing, Promise("detected_ms_max", 250), Promise("outage_ms_max", 500),
+                Promise("faults_by_stalls", 0))
+
+    def prepare(self, stage: PairStage) -> None:
+        super().prepare(stage)
+        dataplane, _ = stage.first.track_files
+        stage.notes["track_file"] = followed = TrackFile(dataplane)
+        for _ in range(STALLS):
+            over = self.wedge(stage, STALL_MS) + (STALL_MS + 100) / 1000
+            wait_until(lambda: time.monotonic() > over, 5, "a stall to be over")
+        stage.notes["faults_by_stalls"] = sum(written.says != "0" for written in followed.written)
+
+    def strike(self, stage: PairStage) -> dict[str, Any]:
+        began = time.monotonic()
+        self.wedge(stage, WEDGED_MS)
+        told = stage.notes["track_file"].wait_for("1", began)
+        super().settled(stage)  # before lb1 is well again and takes over
+        return {"detected_ms": round((told - began) * 1000), "faults_by_stalls": stage.notes["faults_by_stalls"]}
+
+    def settled(self, stage: PairStage) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def wedge(stage: PairStage, milliseconds: int) -> float:
+        api = UnixConnection(stage.first.shunt.run_dir / "api.sock")
+        for worker in range(stage.notes["wish"].workers):
+            status, answer = api.ask("POST", f"workers/{worker}:wedge", {"for_ms": milliseconds})
+            if status != 200:
+                raise NotInTime(f"worker {worker} is not wedged: {answer}")
+        return time.monotonic()
+
+    def recover(self, stage: PairStage) -> None:
+        stage.wait_master(stage.first)
+        stage.notes.pop("track_file").close()
+
+
+EXPERIMENTS = (HostDeath(), Fault(), Graceful(), Failback(), WedgeWorker())

@@ -402,6 +402,7 @@ struct alignas(cache_line_bytes) TablesHeader {
     std::array<Request, request_ring> requests;                      // number n at n % request_ring
 };
 constexpr std::uint64_t first_block_offset = 4096;
+constexpr std::size_t written_by_publisher = offsetof(TablesHeader, requested);  // requests stand behind
 
 // Tells one tables file from another: ids mean something only within the file they come from.
 constexpr std::uint64_t identity_of(const TablesHeader& header) noexcept {
