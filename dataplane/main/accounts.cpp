@@ -28,7 +28,9 @@ void book_lost(const shm::State& state, WorkerIndex worker) noexcept {
     WorkerBlock& block = state.workers()[worker.value];
     const std::uint64_t dropped = dropped_for_reasons(state, worker);
     const std::uint64_t accounted = block.forwarded.read() + block.punted.read() + dropped;
-    const std::uint64_t lost = block.received.read() - std::min(block.received.read(), accounted);
+    // More than it received: the memory of its counters was damaged, and they begin to hold again now.
+    if (accounted > block.received.read()) block.received.set(accounted);
+    const std::uint64_t lost = block.received.read() - accounted;
     lost_counter(state, worker).add(lost);
     block.dropped.set(dropped + lost);
 }

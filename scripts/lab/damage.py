@@ -24,6 +24,7 @@ VERSION = range(56, 60)
 PUBLISHED, ROOTS, ROOT_BYTES, ROOT_RING = 64, 128, 64, 8
 BLOCK_HEADER = struct.Struct("<IIQQQ")  # magic, kind, size, serial, checksum
 FLIPS, BURSTS = 500, 5  # of one strike
+STATE_FLIPS = 10_000
 
 
 def tables_file(shunt: Shunt) -> Path:
@@ -181,4 +182,39 @@ class RegionTables(LoadExperiment):
                 "table_hash_same": shunt.hashes() == before and all(one["table_hash_same"] for one in struck)}
 
 
-EXPERIMENTS = (RegionTables(),)
+# Of the state region, whose header has a seal, and the rest nothing that could do harm.
+STATE_DAMAGES: dict[str, Callable[[Path, Random], None]] = {
+    "a bit of the header": lambda file, random: flip_bit(file, random.randrange(128 * 8)),
+    "bits of the rest": lambda file, random: flip_body(file, STATE_FLIPS, random),
+    "cut short": lambda file, random: cut_short(file, random.random() * 0.9),
+}
+
+
+class RegionState(LoadExperiment):
+    """The data plane dies and its memory is damaged. Its successor begins anew, and says so, or can live with it. The
+    tables have not changed, so they tell whose a connection is that nobody remembers."""
+
+    name = "region-state"
+    promises = (Promise("reset", 0), Promise("crashes", 0), Promise("refused", least=1), Promise("conservation_error", 0))
+    stage = staticmethod(one_balancer)
+
+    def strike(self, stage: Stage) -> dict[str, Any]:
+        shunt, random = stage.shunt, stage.notes.setdefault("random", Random(1))
+        refused = crashes = 0
+        for damage in STATE_DAMAGES.values():
+            said = given_up(stage)
+            shunt.kill("dataplane")
+            damage(state_file(shunt), random)
+            shunt.start_dataplane()
+            shunt.wait_serving()
+            refused += given_up(stage) - said
+            crashes += crashed(shunt)
+        return {"flips": STATE_FLIPS + 1, "refused": refused, "crashes": crashes}
+
+
+def given_up(stage: Stage) -> int:
+    """How often a data plane said that the flows of its predecessor are given up."""
+    return stage.lab.log("shunt-dataplane").read_text().count("are given up")
+
+
+EXPERIMENTS = (RegionTables(), RegionState())

@@ -74,14 +74,6 @@ class Network:
         self.switch.ip("link", "set", f"to-{role}", "master", "bridge0")
         return namespace
 
-    def set_queues(self, queues: int) -> None:
-        """Of the balancer's port, as many as it was made with or fewer. An XDP program wants no fewer receive queues
-        than the other end of the cable sends to."""
-        ends = [(self.balancer, "lan0"), (self.switch, "to-balancer")]
-        for namespace, device in reversed(ends) if queues < self.queues else ends:
-            namespace.run("ethtool", "-L", device, "rx", str(queues), "tx", str(queues))
-        self.queues = queues
-
     def set_up_balancers(self) -> list[Namespace]:
         balancer = self.balancer_host("balancer", BALANCER, BALANCER_INSIDE)
         add_addresses(balancer, "lan0", VIP, (32, 128))
