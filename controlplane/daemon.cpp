@@ -295,7 +295,8 @@ Documents Daemon::documents() {
     facts_.host_warnings = host_warnings();
     if (!open_problem_.empty()) facts_.host_warnings.push_back(open_problem_);
     facts_.ha = &ha_;
-    return {core_, state_file_.look(), outside_.tables(), facts_, now()};
+    const auto state = state_file_.look();
+    return {core_, state, state_file_.left(), outside_.tables(), facts_, now()};
 }
 
 // Soon, and once for however many events come together.
