@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "controlplane/compile/compiler.h"
+#include "controlplane/network/announcer.h"
 #include "controlplane/network/guard.h"
 #include "controlplane/publish/publisher.h"
 #include "controlplane/state/core.h"
@@ -24,6 +25,10 @@ class LiveOutside : public Outside {
     Progress progress() override { return publisher_.progress(); }
     Status guard(const GuardRules& rules) override { return guard_.apply(rules); }
     Result<bool> guard_present() override { return guard_.present(); }
+    Status announce(const Announcement& announcement) override { return announcer_.announce(announcement); }
+    Result<std::vector<IpAddress>> announced_on(const std::string& device) override {
+        return announcer_.found_on(device);
+    }
     Result<std::uint64_t> ask(const Asked& asked) override {
         if (asked.kind == shm::RequestKind::kill_flows && forget_) forget_(asked.filter);
         return publisher_.ask(asked);
@@ -44,6 +49,7 @@ class LiveOutside : public Outside {
     Store store_;
     Publisher publisher_;
     Guard guard_;
+    Announcer announcer_{};
     Compiler compiler_;
     std::function<void(const shm::FlowFilter&)> forget_{};
     std::string seed_file_{};

@@ -30,7 +30,8 @@ std::uint64_t content_hash(const FlowRecord& r) {
 
 // Positions mean something as long as the tables they lie in are the same.
 std::uint64_t space_of(const View& view, const PeerTable& peers) {
-    const std::uint64_t own = view.state ? mix(view.state->header().incarnation, view.state->shape().workers) : 1;
+    const std::uint64_t own =
+        view.state ? mix(view.state->header().incarnation, shm::FlowScan::end_of(view.flows())) : 1;
     return mix(own, mix(view.tables_identity, peers.size())) | 1;
 }
 
@@ -70,7 +71,7 @@ Told::Before Told::tell(const FlowRecord& record, Tick now, std::uint32_t repeat
 }
 
 void Rounds::begin(const View& view, Instant now) {
-    scan_.emplace(shm::FlowFilter{}, view.state->shape(), 0);
+    scan_.emplace(shm::FlowFilter{});
     began_ = now;
     count_ = {};
 }
@@ -84,7 +85,7 @@ bool Rounds::end(Instant now) {
 }
 
 Chunk chunk_from(std::uint64_t space, std::uint64_t position, const View& view, const PeerTable& peers, Instant now) {
-    const std::uint64_t own_end = view.state ? shm::FlowScan::end_of(view.state->shape()) : 0;
+    const std::uint64_t own_end = view.state ? shm::FlowScan::end_of(view.flows()) : 0;
     Chunk chunk{.space = space_of(view, peers), .position = position, .next = position, .end = own_end + peers.size()};
     if (space != chunk.space) return chunk;
     std::size_t bytes = 0;
@@ -95,17 +96,17 @@ Chunk chunk_from(std::uint64_t space, std::uint64_t position, const View& view, 
     std::uint32_t lines = 0;
     const auto goes_on = [&] { return bytes + most_bytes_per_piece <= room_for_records && lines < lines_per_chunk; };
     if (view.state && chunk.next < own_end) {
-        shm::FlowScan scan(shm::FlowFilter{}, view.state->shape(), chunk.next);
+        shm::FlowScan scan(shm::FlowFilter{}, view.flows(), chunk.next);
         bool end = false;
         for (; !end && goes_on(); lines += shm::FlowScan::group) {
             end =
-                scan.step(*view.state, view.tables, view.state_tick(now), shm::FlowScan::group, [&](const auto& flow) {
+                scan.step(view.flows(), view.tables, view.state_tick(now), shm::FlowScan::group, [&](const auto& flow) {
                     if (flow.is_first() && is_told(flow, view.tables, view.which)) {
                         add(to_record(flow.key, *flow.listener, *flow.backend, flow.entry.state, flow.idle));
                     }
                 });
         }
-        chunk.next = end ? own_end : scan.position(view.state->shape());
+        chunk.next = end ? own_end : scan.position(view.flows());
     }
     for (; chunk.next >= own_end && chunk.next < chunk.end && goes_on(); ++chunk.next, ++lines) {
         peers.visit(chunk.next - own_end, view.tables, Tick::at(now), add);

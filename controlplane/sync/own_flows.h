@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -22,13 +23,16 @@ enum class Which : std::uint8_t {
 
 // What sync sees of its own node at one moment.
 struct View {
-    std::optional<shm::StateReader> state{};  // of the data plane; nothing: there is none
+    std::optional<shm::StateReader> state{};   // of the data plane; nothing: there is none
+    std::span<const shm::StateReader> left{};  // what its predecessors left
     shm::Tables tables{};
     std::uint64_t tables_identity{};
     Identity identity{};
     std::uint64_t tables_hash{};
     Which which{Which::pinned};
 
+    // Where there is a data plane.
+    shm::FlowTables flows() const noexcept { return {*state, left}; }
     // As the workers count.
     Tick state_tick(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - (state ? state->header().downtime_nanoseconds : 0)});
@@ -74,7 +78,7 @@ class Rounds {
         const std::uint32_t piece = shm::FlowScan::group;
         seen_in_slice_ = 0;
         for (std::uint32_t lines = 0; lines < lines_per_slice && seen_in_slice_ < flows_per_slice; lines += piece) {
-            if (scan_->step(*view.state, view.tables, view.state_tick(now), piece, visit)) return end(now);
+            if (scan_->step(view.flows(), view.tables, view.state_tick(now), piece, visit)) return end(now);
         }
         return false;
     }

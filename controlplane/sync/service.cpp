@@ -183,7 +183,8 @@ void Service::listen(const std::shared_ptr<Listener>& listener) {
 
 // Hashes are computed when what they are of is another.
 View Service::view() {
-    View view{.state = around_.state(), .tables = around_.tables(), .tables_identity = identity_};
+    View view{.state = around_.state(), .left = {}, .tables = around_.tables(), .tables_identity = identity_};
+    view.left = around_.left();
     if (view.tables.generation() != seen_) {
         seen_ = view.tables.generation();
         tables_hash_ = tables_hash(view.tables);

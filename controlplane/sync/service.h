@@ -20,6 +20,7 @@ namespace shunt::controlplane::sync {
 // What the rest of the control plane knows.
 struct Surroundings {
     std::function<std::optional<shm::StateReader>()> state;
+    std::function<std::span<const shm::StateReader>()> left;  // what its predecessors left, after `state`
     std::function<shm::Tables()> tables;
     std::function<std::uint64_t()> tables_identity;
     // A sentence for people; true: something is wrong.

@@ -38,7 +38,8 @@ struct LookAsideBudget {
 struct FlowContext {
     const shm::Tables& tables;
     FlowTable& own;
-    std::span<const FlowTable> others;  // of the other workers; later also the predecessor's
+    std::span<const FlowTable> others;  // of the other workers
+    std::span<const FlowTable> left;    // by data planes that are gone
     const ForgetList& killed;           // flows that are not to be copied from there
     FlowPolicy policy;
     LookAsideBudget& budget;
@@ -46,7 +47,7 @@ struct FlowContext {
     const PeerFlows* peers{};  // null: there are none
 
     bool peers_know_something() const noexcept { return peers != nullptr && !peers->empty(); }
-    bool may_look_aside() const noexcept { return !others.empty() || peers_know_something(); }
+    bool may_look_aside() const noexcept { return !others.empty() || !left.empty() || peers_know_something(); }
 
     // Is this entry, of the lane's peer, the lane's flow? Then the lane belongs to its backend.
     bool adopt(Lane& lane, const FlowEntry& entry) const noexcept {
@@ -118,8 +119,9 @@ struct FlowContext {
         return count(known == Own::nothing ? own.insert_stranger(lane.bucket_hash, key_of(lane), entry, classify)
                                            : own.insert(lane.bucket_hash, key_of(lane), entry, classify));
     }
-    // Another worker chose, and counts it, or (`owned`) another node; if there is no room, it is asked again.
-    void copy(const Lane& lane, FlowState state, bool owned = false) noexcept {
+    // Somebody else chose; if there is no room, it is asked again. Who copies what a predecessor left, or another node
+    // said, is the flow's owner now.
+    void copy(const Lane& lane, FlowState state, bool owned) noexcept {
         const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, owned};
         const auto classify = [this](const FlowEntry& other) { return policy.classify(other); };
         count(own.insert(lane.bucket_hash, key_of(lane), entry, classify));
