@@ -8,15 +8,18 @@
 
 namespace shunt::dataplane {
 
-ReadyFile::ReadyFile(const std::string& directory) : path_(directory + "/dataplane.ready") {
+void ReadyFile::remove_leftover() const {
     std::error_code ignored;
     std::filesystem::remove(path_, ignored);
 }
 
 ReadyFile::~ReadyFile() {
-    if (path_.empty()) return;
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
+    if (!path_.empty()) remove_leftover();
+}
+
+void ReadyFile::leave_to(int successor) {
+    path_.clear();
+    sd_notifyf(0, "MAINPID=%d", successor);
 }
 
 Status ReadyFile::announce() {

@@ -1,6 +1,7 @@
 #include "dataplane/main/requests.h"
 
 #include <algorithm>
+#include <cstring>
 #include <span>
 #include <utility>
 
@@ -16,8 +17,14 @@ Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std
     state_.header().answered.store(header_.requested.load(std::memory_order_acquire), std::memory_order_release);
 }
 
+Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
+                   std::uint64_t upgrade)
+    : header_(header), state_(state), workers_(std::move(workers)), upgrade_(Upgrade{.number = upgrade}) {
+    state_.header().answered.store(upgrade - 1, std::memory_order_release);
+}
+
 void Requests::turn(const shm::Tables& tables, Tick now) {
-    if (!kill_) take_next();
+    if (!kill_ && !upgrade_) take_next();
     if (kill_) go_on(*kill_, tables, now);
 }
 
@@ -25,10 +32,16 @@ void Requests::take_next() {
     const std::uint64_t next = state_.header().answered.load(std::memory_order_relaxed) + 1;
     if (header_.requested.load(std::memory_order_acquire) < next) return;
     const shm::Request& request = header_.requests[next % shm::request_ring];
-    if (request.number != next || request.kind != shm::RequestKind::kill_flows) {
-        return answer(shm::RequestOutcome::unknown, 0);
+    if (request.number == next && request.kind == shm::RequestKind::kill_flows) {
+        kill_.emplace(Kill{.scan = shm::FlowScan(request.filter)});
+    } else if (request.number == next && request.kind == shm::RequestKind::upgrade) {
+        const auto& path = header_.program;
+        upgrade_.emplace(Upgrade{.number = next,
+                                 .program = {path.data(), ::strnlen(path.data(), path.size())},
+                                 .limit = Duration::milliseconds(request.milliseconds)});
+    } else {
+        answer({.outcome = shm::RequestOutcome::unknown});
     }
-    kill_.emplace(Kill{.scan = shm::FlowScan(request.filter)});
 }
 
 // What was found is forgotten by everybody before more is looked for: so a flow that several workers know is found
@@ -48,7 +61,7 @@ void Requests::go_on(Kill& kill, const shm::Tables& tables, Tick now) {
     for (ForgetList* worker : workers_) worker->give({});
     const std::uint64_t flows = kill.flows;
     kill_.reset();
-    answer(shm::RequestOutcome::done, flows);
+    answer({.outcome = shm::RequestOutcome::done, .flows = flows});
 }
 
 void Requests::give_next(Kill& kill) {
@@ -57,11 +70,24 @@ void Requests::give_next(Kill& kill) {
     kill.given += count;
 }
 
-void Requests::answer(shm::RequestOutcome outcome, std::uint64_t flows) {
+void Requests::refuse_upgrade(const std::string& sentence) {
+    auto& refusal = state_.header().refusal;
+    refusal = {};
+    sentence.copy(refusal.data(), refusal.size() - 1);
+    upgrade_.reset();
+    answer({.outcome = shm::RequestOutcome::refused});
+}
+
+void Requests::finish_upgrade(Duration gap, std::uint32_t successor) {
+    upgrade_.reset();
+    answer({.outcome = shm::RequestOutcome::done, .successor = successor, .gap_nanoseconds = gap.nanoseconds});
+}
+
+void Requests::answer(shm::RequestAnswer answer) {
     shm::StateHeader& header = state_.header();
-    const std::uint64_t number = header.answered.load(std::memory_order_relaxed) + 1;
-    header.answers[number % shm::request_ring] = {number, outcome, 0, flows};
-    header.answered.store(number, std::memory_order_release);
+    answer.number = header.answered.load(std::memory_order_relaxed) + 1;
+    header.answers[answer.number % shm::request_ring] = answer;
+    header.answered.store(answer.number, std::memory_order_release);
 }
 
 }  // namespace shunt::dataplane

@@ -1,5 +1,5 @@
 // What the control plane asks of the running data plane, by the ring of requests in the tables region (shm/layout.h).
-// The main thread takes one at a time and answers in order. So far there is one kind: to kill flows.
+// The main thread takes one at a time and answers in order: to kill flows, and to hand over to a successor.
 //
 // The main thread looks for the flows, a piece at every turn, and has every worker forget them, a list at a time.
 // Nothing is stopped: a worker pays for one list between two bursts.
@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "dataplane/forget_list.h"
@@ -22,12 +23,26 @@ class Requests {
   public:
     // `workers`: where each of them is told. The tables region was bound; what was asked before is void.
     Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers);
+    // Of a successor: `upgrade` is the number of the request it was started for, which is under way, and what was asked
+    // after it is not void.
+    Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
+             std::uint64_t upgrade);
 
     // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
     // count.
     void turn(const shm::Tables& tables, Tick now);
     // Something is under way: call again soon.
     bool busy() const noexcept { return kill_.has_value(); }
+
+    // Asked for, and under way until it is answered by one of these.
+    struct Upgrade {
+        std::uint64_t number{};
+        std::string program{};  // empty: the one that runs
+        Duration limit{};       // until the successor is ready
+    };
+    const std::optional<Upgrade>& upgrade() const noexcept { return upgrade_; }
+    void refuse_upgrade(const std::string& sentence);
+    void finish_upgrade(Duration gap, std::uint32_t successor);
 
   private:
     // One request to kill flows, on its way through the tables.
@@ -42,12 +57,13 @@ class Requests {
     void take_next();
     void go_on(Kill& kill, const shm::Tables& tables, Tick now);
     void give_next(Kill& kill);
-    void answer(shm::RequestOutcome outcome, std::uint64_t flows);
+    void answer(shm::RequestAnswer answer);
 
     const shm::TablesHeader& header_;
     shm::State state_;
     std::vector<ForgetList*> workers_;
     std::optional<Kill> kill_{};
+    std::optional<Upgrade> upgrade_{};
 };
 
 }  // namespace shunt::dataplane

@@ -184,6 +184,7 @@ Result<StateRegion> StateRegion::take(const std::string& directory, const StateN
     if (!fs::exists(directory + "/state", error)) return make(directory, needs, "a new state region");
     auto region = shm::Region::open(directory + "/state", shm::Region::Access::read_write);
     if (!region) return make(directory, needs, "a new state region: " + region.error().text());
+    if (needs.lock >= 0) region->inherit_lock(needs.lock);
     if (!region->try_lock()) return served_by_other(*region);
     if (is_newer(*region)) {
         return Error{.message = "the state region has a newer layout than this program understands",

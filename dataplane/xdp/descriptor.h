@@ -21,6 +21,8 @@ class Descriptor {
     }
 
     int get() const noexcept { return fd_; }
+    // Now the caller's.
+    int release() noexcept { return std::exchange(fd_, -1); }
     explicit operator bool() const noexcept { return fd_ >= 0; }
 
   private:

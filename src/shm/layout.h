@@ -370,14 +370,18 @@ struct FlowFilter {
 static_assert(have_no_padding<FlowFilter>);
 static_assert(max_workers <= 64, "one bit each");
 
-enum class RequestKind : std::uint32_t { none = 0, kill_flows };
+enum class RequestKind : std::uint32_t {
+    none = 0,
+    kill_flows,
+    upgrade = 3,  // hand over to a process of TablesHeader::program, ready within `milliseconds`
+};
 
 // What the control plane asks of a running data plane. Complete before `requested` names it; its place is used again
 // once it is answered.
 struct alignas(cache_line_bytes) Request {
     std::uint64_t number;
     RequestKind kind;
-    std::uint32_t reserved;
+    std::uint32_t milliseconds;
     FlowFilter filter;
 };
 
@@ -396,6 +400,10 @@ struct alignas(cache_line_bytes) TablesHeader {
 
     alignas(cache_line_bytes) std::atomic<std::uint64_t> requested;  // the number of the newest request, from 1
     std::array<Request, request_ring> requests;                      // number n at n % request_ring
+
+    // Since layout 5. What an upgrade is to start, a path; empty: what runs. Written before the request, and of one
+    // that waits there is only one.
+    alignas(cache_line_bytes) std::array<char, 1024> program;
 };
 constexpr std::uint64_t first_block_offset = 4096;
 
@@ -448,14 +456,17 @@ enum class RequestOutcome : std::uint32_t {
     none = 0,
     done,
     unknown,  // this data plane does not know the kind
+    refused,  // it knows it, and does not do it
 };
 
 // The answer to a request. Complete before `answered` names it.
 struct alignas(cache_line_bytes) RequestAnswer {
-    std::uint64_t number;
-    RequestOutcome outcome;
-    std::uint32_t reserved;
-    std::uint64_t flows;  // that were killed
+    std::uint64_t number{};
+    RequestOutcome outcome{};
+    std::uint32_t successor{};  // its process id, of an upgrade
+    std::uint64_t flows{};      // that were killed
+    std::int64_t
+        gap_nanoseconds{};  // of an upgrade: from the last poll of the old workers to the first of all new ones
 };
 
 // A region that was looked after by another process: what it remembers is found by looking aside into it.
@@ -500,6 +511,9 @@ struct alignas(cache_line_bytes) StateHeader {
     // Since layout 5. Whose flows may not all have been taken over yet, newest first.
     alignas(cache_line_bytes) std::array<Predecessor, max_predecessors> predecessors;
     std::atomic<std::uint32_t> predecessors_kept;  // the first so many are still looked into
+
+    // Why the newest request that was refused was; a sentence, complete before it is answered.
+    alignas(cache_line_bytes) std::array<char, 256> refusal;
 };
 // Where what follows the header begins, in every layout.
 constexpr std::uint64_t first_worker_offset = 4096;
