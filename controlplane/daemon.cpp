@@ -25,6 +25,7 @@
 #include <random>
 #include <utility>
 
+#include "controlplane/ha/ha.h"
 #include "controlplane/health/prober.h"
 #include "controlplane/network/host_settings.h"
 #include "controlplane/network/routes.h"
@@ -35,6 +36,7 @@
 #include "controlplane/state/live_outside.h"
 #include "src/base/clock.h"
 #include "src/config/file.h"
+#include "src/shm/node_health.h"
 #include "src/shm/state_file.h"
 
 namespace shunt::controlplane {
@@ -175,11 +177,13 @@ class Daemon {
           core_(outside, events, std::move(boot.wanted), network_->snapshot(), outside.read_back(),
                 std::random_device{}(), now()),
           prober_(io_, core_.wanted().desired.node.source),
+          ha_(options.run_directory, events),
           api_(
-              core_, events_, [this] { return documents(); }, geteuid(),
+              core_, events_, ha_, [this] { return documents(); }, geteuid(),
               [this](std::function<void()> work) { asio::post(io_, std::move(work)); }),
           file_(options.config_file),
-          state_file_(options.run_directory + "/shm/state") {}
+          state_file_(options.run_directory + "/shm/state"),
+          watched_state_(options.run_directory + "/shm/state") {}
 
     Status run();
     void warn(std::string sentence) { facts_.warnings.push_back(std::move(sentence)); }
@@ -191,6 +195,8 @@ class Daemon {
     void advance();
     void follow_network();
     void follow_signals();
+    void watch_dataplane();
+    DataplaneSigns dataplane_signs();
     void reload();
     void log(EventKind kind, EventLevel level, std::string text) {
         events_.add({.unix_ms = now().unix_ms, .kind = kind, .level = level, .text = std::move(text)});
@@ -205,11 +211,14 @@ class Daemon {
     asio::posix::stream_descriptor netlink_;
     Core core_;
     Prober prober_;
+    Ha ha_;
     Api api_;
     WatchedFile file_;
     shm::StateFile state_file_;
+    shm::StateFile watched_state_;  // another one: what documents read of the first stays mapped
     std::unique_ptr<HttpServer> server_{};
     asio::steady_timer timer_{io_};
+    asio::steady_timer watch_timer_{io_};
     asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
     bool waking_{};
 };
@@ -221,6 +230,7 @@ Status Daemon::run() {
     if (const Status listening = listen(); !listening) return listening.error();
     follow_signals();
     follow_network();
+    watch_dataplane();
     wake();
     ready.write();
     sd_notify(0, "READY=1");
@@ -251,6 +261,7 @@ Status Daemon::listen() {
 Documents Daemon::documents() {
     facts_.file_differs = file_.differs_from(core_.wanted().file_hash);
     facts_.host_warnings = host_warnings();
+    facts_.ha = &ha_;
     return {core_, state_file_.look(), outside_.tables(), facts_, now()};
 }
 
@@ -273,6 +284,28 @@ void Daemon::advance() {
     timer_.async_wait([this](const ErrorCode& error) {
         if (!error) wake();
     });
+}
+
+void Daemon::watch_dataplane() {
+    ha_.configure(core_.wanted().desired.ha);
+    ha_.look(dataplane_signs(), now());
+    watch_timer_.expires_after(std::chrono::nanoseconds(Ha::interval.nanoseconds));
+    watch_timer_.async_wait([this](const ErrorCode& error) {
+        if (!error) watch_dataplane();
+    });
+}
+
+DataplaneSigns Daemon::dataplane_signs() {
+    const auto state = watched_state_.look();
+    if (!state || !watched_state_.held()) return {};
+    const shm::StateHeader& header = state->header();
+    const shm::NodeHealth health = header.health.load(std::memory_order_acquire);
+    return {.held = true,
+            .heartbeat = header.heartbeat.load(std::memory_order_relaxed),
+            .health = health,
+            .health_since = header.health_since.load(std::memory_order_relaxed),
+            .track_file_failed = header.track_file_failed.load(std::memory_order_relaxed) != 0,
+            .fault = shm::text_of(health, state->ports())};
 }
 
 void Daemon::follow_network() {

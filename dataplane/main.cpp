@@ -59,7 +59,7 @@ Status serve(const Options& options, dataplane::Inheritance* from) {
     if (!desired) return desired.error();
     const std::vector<std::string> arguments{"shunt-dataplane", "--config", options.config, "--run-dir",
                                              options.run_directory};
-    auto plane = dataplane::DataPlane::start(desired->dataplane, options.run_directory, arguments, from);
+    auto plane = dataplane::DataPlane::start(*desired, options.run_directory, arguments, from);
     if (!plane) return in_file(plane.error(), options.config);
     return (*plane)->run();
 }

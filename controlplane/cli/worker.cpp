@@ -1,6 +1,9 @@
 // `shunt worker`, `shunt port` and `shunt drops`: what the data plane counts.
+#include <filesystem>
+
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
+#include "src/config/values.h"
 
 namespace shunt::cli {
 namespace {
@@ -34,6 +37,26 @@ int list_ports(const Arguments&, const Session& session) {
         table.print(session);
         return exit_ok;
     });
+}
+
+int wedge_worker(const Arguments& arguments, const Session& session) {
+    const std::string time = arguments.get("--for", "500ms");
+    const auto duration = config::parse_duration(time);
+    if (!duration) {
+        return fail(session, {.message = "--for " + time + " is no length of time", .remedy = "write it like 500ms"},
+                    exit_usage);
+    }
+    return Client(session).write("POST", "/v1/workers/" + encode(arguments.get("WORKER")) + ":wedge",
+                                 json{{"for_ms", duration->in_milliseconds()}});
+}
+
+int upgrade(const Arguments& arguments, const Session& session) {
+    json body = json::object();
+    if (const std::string program = arguments.get("--program"); !program.empty()) {
+        std::error_code ignored;
+        body["program"] = std::filesystem::absolute(program, ignored).string();
+    }
+    return Client(session).write("POST", "/v1/dataplane:upgrade", body);
 }
 
 // Adds up what differs only in what the reader did not ask for.
@@ -78,6 +101,16 @@ int list_drops(const Arguments& arguments, const Session& session) {
 std::vector<Verb> worker_verbs() {
     return {
         {"worker list", "what each worker received, forwarded, punted and dropped", {}, list_workers},
+        {"upgrade",
+         "replace the data plane by a new process while it forwards; a new one that is not ready in --timeout is given "
+         "up",
+         {{"--program", Parameter::Kind::option, "what to start (the program that runs, or what took its place)"}},
+         upgrade},
+        {"worker wedge",
+         "for tests: has a worker stand still; only if shunt-dataplane runs with SHUNT_TEST_HOOKS=1",
+         {{"WORKER", Parameter::Kind::required, "its number, from 0"},
+          {"--for", Parameter::Kind::option, "how long, up to 1m; 500ms unless given"}},
+         wedge_worker},
         {"port list", "ports, their devices and counts", {}, list_ports},
         {"drops",
          "why packets were dropped",

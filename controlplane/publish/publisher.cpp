@@ -174,9 +174,9 @@ Progress Publisher::progress() {
     return progress;
 }
 
-Result<std::uint64_t> Publisher::ask_to_kill(const shm::FlowFilter& filter) {
+Result<std::uint64_t> Publisher::ask(const Asked& asked) {
     if (auto understood = watch_.refresh(); !understood) return understood.error();
-    return controlplane::ask_to_kill(header(), watch_.serving(), filter);
+    return controlplane::ask(header(), watch_.serving(), asked);
 }
 
 std::optional<RequestEnd> Publisher::end_of(std::uint64_t request) {

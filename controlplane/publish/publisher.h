@@ -67,7 +67,7 @@ class Publisher {
     Progress progress();
 
     // What is asked of the data plane that runs: see requests.h.
-    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter);
+    Result<std::uint64_t> ask(const Asked& asked);
     std::optional<RequestEnd> end_of(std::uint64_t request);
 
   private:

@@ -19,6 +19,18 @@ bool contains(const std::vector<std::string>& all, const std::string& text) {
     return std::find(all.begin(), all.end(), text) != all.end();
 }
 
+// Beyond the time in which a successor is to be ready: to give it up, or to hand over.
+constexpr Duration upgrade_slack = Duration::milliseconds(1500);
+
+std::string upgrade_text(const RequestEnd& end) {
+    if (end.carried_out) {
+        return "process " + std::to_string(end.successor) + " took over as the data plane after " +
+               std::to_string(end.gap.nanoseconds / 1000) + " us";
+    }
+    if (end.refused) return "no upgrade, the data plane that runs goes on: " + end.refusal;
+    return "the data plane ended or started over instead of handing over; flows are kept";
+}
+
 }  // namespace
 
 GuardRules guard_rules(const config::DesiredState& state) {
@@ -271,14 +283,14 @@ std::vector<ProbeRequest> Core::advance(Now now) {
         next_housekeeping_ = now.instant + housekeeping;
     }
     if (now.instant >= next_guard_watch_) watch_guard(now);
-    follow_kills(now);
+    follow_errands(now);
     return health_.due(now.instant);
 }
 
 Instant Core::next_wakeup(Now now) const {
     Instant next = std::min(next_housekeeping_, next_guard_watch_);
     if (const auto due = health_.next_due()) next = std::min(next, *due);
-    if (!waiters_.empty() || !kills_.empty()) next = std::min(next, now.instant + publication_poll);
+    if (!waiters_.empty() || !errands_.empty()) next = std::min(next, now.instant + publication_poll);
     if (published_change_ != change_) {
         const Instant paced = urgent_ ? now.instant + publication_poll : last_publication_ + health_pacing;
         next = std::min(next, std::max(paced, not_before_));
@@ -369,49 +381,98 @@ void Core::watch_dataplane(const Progress& progress, Now now) {
     apply_guard(now);
 }
 
-// ------------------------------------------------------------------------------------------------ killing flows
+// ------------------------------------------------------------------------------------------------ the data plane's
+// errands
 
 void Core::kill_flows(const shm::FlowFilter& filter, const std::string& text, const WriteOptions& options, Now now,
                       std::function<void(KillAnswer)> reply) {
     if (auto rejection = stale(options, scene_.wanted.revision)) return reply(std::move(*rejection));
-    const auto request = outside_.ask_to_kill(filter);
+    const auto request = outside_.ask({.kind = shm::RequestKind::kill_flows, .filter = filter});
     if (!request) return reply(Rejection{Rejection::Why::unavailable, request.error()});
     log({.kind = EventKind::audit, .text = options.who + " kills flows: " + text}, now);
-    kills_.push_back({.request = *request,
-                      .filter = text,
-                      .who = options.who,
-                      .deadline = now.instant + options.wait,
-                      .answer = std::move(reply)});
-    follow_kills(now);
+    const auto answer = std::make_shared<std::function<void(KillAnswer)>>(std::move(reply));  // called once
+    const auto over = [this, answer, text, who = options.who](const RequestEnd& end, Now then) {
+        const std::string what = end.carried_out ? std::to_string(end.flows) + " flows were killed"
+                                                 : "the data plane ended before it had killed all flows";
+        log({.kind = EventKind::dataplane,
+             .level = end.carried_out ? EventLevel::info : EventLevel::warn,
+             .text = what + ", for " + who + ": " + text},
+            then);
+        const auto said = std::exchange(*answer, {});
+        if (!said) return;
+        if (end.carried_out) return said(KillReply{.filter = text, .flows = end.flows});
+        said(Rejection{Rejection::Why::unavailable,
+                       {.message = what, .remedy = "ask again when it runs: what matches then is killed"}});
+    };
+    const auto late = [answer, text] { std::exchange(*answer, {})(KillReply{.filter = text, .timed_out = true}); };
+    errands_.push_back({*request, now.instant + options.wait, over, late});
+    follow_errands(now);
 }
 
-void Core::follow_kills(Now now) {
-    std::erase_if(kills_, [&](Killing& killing) { return follow(killing, now); });
+// It says itself when the successor is not ready in time: the reply waits for that, and for the hand-over.
+void Core::upgrade(const std::string& program, const WriteOptions& options, Now now,
+                   std::function<void(UpgradeAnswer)> reply) {
+    constexpr auto unavailable = Rejection::Why::unavailable;
+    if (auto rejection = stale(options, scene_.wanted.revision)) return reply(std::move(*rejection));
+    if (upgrading_) return reply(Rejection{unavailable, {.message = "an upgrade of the data plane is under way"}});
+    const auto request = outside_.ask({.kind = shm::RequestKind::upgrade,
+                                       .milliseconds = static_cast<std::uint32_t>(options.wait.in_milliseconds()),
+                                       .program = program});
+    if (!request) return reply(Rejection{unavailable, request.error()});
+    upgrading_ = true;
+    log({.kind = EventKind::audit, .text = options.who + " upgrades the data plane"}, now);
+    const auto answer = std::make_shared<std::function<void(UpgradeAnswer)>>(std::move(reply));  // called once
+    const auto over = [this, answer, who = options.who](const RequestEnd& end, Now then) {
+        upgrading_ = false;
+        const std::string what = upgrade_text(end);
+        log({.kind = EventKind::dataplane,
+             .level = end.carried_out ? EventLevel::info : EventLevel::error,
+             .text = what + ", for " + who},
+            then);
+        const auto said = std::exchange(*answer, {});
+        if (!said) return;
+        if (end.carried_out) return said(UpgradeReply{.gap = end.gap, .successor = end.successor});
+        said(Rejection{unavailable, {.message = what, .remedy = "see the data plane's log"}});
+    };
+    const auto late = [answer] { std::exchange(*answer, {})(UpgradeReply{.timed_out = true}); };
+    errands_.push_back({*request, now.instant + options.wait + upgrade_slack, over, late});
+    follow_errands(now);
+}
+
+void Core::wedge_worker(WorkerIndex worker, Duration time, const WriteOptions& options, Now now,
+                        std::function<void(Status)> reply) {
+    Asked asked{.kind = shm::RequestKind::wedge_worker,
+                .milliseconds = static_cast<std::uint32_t>(time.in_milliseconds())};
+    asked.filter.workers = std::uint64_t{1} << worker.value;
+    const auto request = outside_.ask(asked);
+    if (!request) return reply(request.error());
+    log({.kind = EventKind::audit,
+         .level = EventLevel::warn,
+         .text = options.who + " wedges worker " + std::to_string(worker.value) + " for " +
+                 std::to_string(asked.milliseconds) + " ms"},
+        now);
+    const auto over = [reply](const RequestEnd& end, Now) {
+        if (end.carried_out) return reply(Done{});
+        reply(Error{.message = end.refused ? "the data plane takes no test hooks" : "the data plane has not done it",
+                    .remedy = "start it with SHUNT_TEST_HOOKS=1 in its environment"});
+    };
+    errands_.push_back({*request, now.instant + options.wait, over, {}});
+    follow_errands(now);
+}
+
+void Core::follow_errands(Now now) {
+    std::erase_if(errands_, [&](Errand& errand) { return follow(errand, now); });
 }
 
 // True: it is over.
-bool Core::follow(Killing& killing, Now now) {
-    const auto end = outside_.end_of(killing.request);
-    const bool in_vain = !end && now.instant >= killing.deadline;
-    const auto answer = end || in_vain ? std::exchange(killing.answer, {}) : std::function<void(KillAnswer)>{};
-    if (!end) {
-        if (answer) answer(KillReply{.filter = killing.filter, .timed_out = true});
-        return false;
+bool Core::follow(Errand& errand, Now now) {
+    const auto end = outside_.end_of(errand.request);
+    if (end) {
+        errand.over(*end, now);
+    } else if (errand.late && now.instant >= errand.deadline) {
+        std::exchange(errand.late, {})();
     }
-    const std::string what = end->carried_out ? std::to_string(end->flows) + " flows were killed"
-                                              : "the data plane ended before it had killed all flows";
-    log({.kind = EventKind::dataplane,
-         .level = end->carried_out ? EventLevel::info : EventLevel::warn,
-         .text = what + ", for " + killing.who + ": " + killing.filter},
-        now);
-    if (!answer) return true;
-    if (end->carried_out) {
-        answer(KillReply{.filter = killing.filter, .flows = end->flows});
-    } else {
-        answer(Rejection{Rejection::Why::unavailable,
-                         {.message = what, .remedy = "ask again when it runs: what matches then is killed"}});
-    }
-    return true;
+    return end.has_value();
 }
 
 // ------------------------------------------------------------------------------------------------ guard and problems

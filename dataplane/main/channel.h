@@ -31,7 +31,7 @@ struct Message {
         all,             // `number`: the version of this protocol
         ready,
         refused,     // `text`
-        stopped,     // `number`: of the request; `at`: when they were told to; `keeps_sockets`
+        stopped,     // `number`: of the request; `at`: when they were told to; `keeps_sockets`, `was_fit`
         forwarding,  // `at`: when all of them were
     };
     Kind kind{};
@@ -39,6 +39,7 @@ struct Message {
     std::uint32_t worker{};
     xdp::FrameShape shape{};
     std::uint32_t keeps_sockets{};
+    std::uint32_t was_fit{};  // keepalived was told so
     std::uint64_t number{};
     std::int64_t at{};  // CLOCK_MONOTONIC, ns
     std::array<char, 192> text{};

@@ -54,13 +54,14 @@ constexpr std::array<const char*, static_cast<std::size_t>(shm::RefusalReason::c
 
 // In this order: what can be refused is refused before anything is touched, and a predecessor forwards until everything
 // is done that does not need its region.
-Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& settings, const std::string& directory,
+Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& desired, const std::string& directory,
                                                     std::vector<std::string> arguments, Inheritance* from) {
+    const config::Dataplane& settings = desired.dataplane;
     const sigset_t ending = ending_signals();
     pthread_sigmask(SIG_BLOCK, &ending, nullptr);  // before DPDK makes threads
     auto all_cores = dpdk::allowed_cores();        // before it binds this one
 
-    auto prepared = prepare(settings, directory, from);
+    auto prepared = prepare(desired, directory, from);
     if (!prepared) return prepared.error();
     Inheritance::Stopped stopped;
     if (from != nullptr) {
@@ -89,19 +90,25 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
     return self;
 }
 
-Result<DataPlane::Prepared> DataPlane::prepare(const config::Dataplane& settings, const std::string& directory,
+Result<DataPlane::Prepared> DataPlane::prepare(const config::DesiredState& desired, const std::string& directory,
                                                Inheritance* from) {
+    const config::Dataplane& settings = desired.dataplane;
     auto lock = from != nullptr ? InstanceLock::inherit(from->instance_lock.release()) : InstanceLock::take(directory);
     if (!lock) return lock.error();
     ReadyFile ready(directory);
     if (from == nullptr) ready.remove_leftover();
+    NodeWatch watch(desired.ha, directory);
+    if (auto begun = from == nullptr ? watch.begin() : Done{}; !begun) return begun.error();
     auto cores =
         dpdk::plan_cores(settings.workers, settings.cores, dpdk::allowed_cores(), settings.idle == config::Idle::sleep);
     if (!cores) return cores.error();
     auto ports = PortSet::claim(settings, directory, from);
     if (!ports) return ports.error();
-    Prepared prepared{
-        .lock = *std::move(lock), .ready = std::move(ready), .cores = *std::move(cores), .ports = *std::move(ports)};
+    Prepared prepared{.lock = *std::move(lock),
+                      .ready = std::move(ready),
+                      .watch = std::move(watch),
+                      .cores = *std::move(cores),
+                      .ports = *std::move(ports)};
     if (auto done = start_dpdk(settings, directory, prepared, from); !done) return done.error();
     return prepared;
 }
@@ -112,6 +119,7 @@ DataPlane::DataPlane(const config::Dataplane& settings, const std::string& direc
       directory_(directory),
       lock_(std::move(prepared.lock)),
       ready_(std::move(prepared.ready)),
+      watch_(std::move(prepared.watch)),
       ports_(std::move(prepared.ports)),
       region_(std::move(state)),
       state_(region_.state()),
@@ -175,21 +183,30 @@ Status DataPlane::launch_workers() {
         for (auto& port : running->ports) ports.push_back(&port);
         running->worker =
             std::make_unique<DpdkWorker>(tables_region_.data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
-        running->loop = [this, worker = running->worker.get()] {
-            run_worker(*worker, stop_workers_, settings_.idle == config::Idle::sleep, sleep_a_little);
-        };
+        running->loop = loop_of(*running);
         state_.workers()[i].core = cores_.workers[i];
         workers_.push_back(std::move(running));
         if (auto done = dpdk::launch_worker(WorkerIndex(i), workers_.back()->loop); !done) return done;
     }
     std::vector<ForgetList*> lists;
-    for (const auto& running : workers_) lists.push_back(&running->worker->forget_list());
-    if (inherited_request_ != 0) {
-        requests_.emplace(tables_region_.header(), state_, std::move(lists), inherited_request_);
-    } else {
-        requests_.emplace(tables_region_.header(), state_, std::move(lists));
+    std::vector<Wedge*> wedges;
+    for (const auto& running : workers_) {
+        lists.push_back(&running->worker->forget_list());
+        if (has_test_hooks()) wedges.push_back(&running->wedge);
     }
+    requests_.emplace(tables_region_.header(), state_, std::move(lists), std::move(wedges), inherited_request_);
     return Done{};
+}
+
+std::function<void()> DataPlane::loop_of(Running& running) {
+    const bool may_sleep = settings_.idle == config::Idle::sleep;
+    if (!has_test_hooks()) {
+        return [this, may_sleep, &running] { run_worker(*running.worker, stop_workers_, may_sleep, sleep_a_little); };
+    }
+    return [this, may_sleep, &running] {
+        Wedgeable worker(*running.worker, running.wedge, clock_, sleep_a_little);
+        run_worker(worker, stop_workers_, may_sleep, sleep_a_little);
+    };
 }
 
 void DataPlane::stop_workers() {
@@ -212,6 +229,7 @@ Status DataPlane::run() {
     if (handed_over_) return Done{};
     if (successor_) successor_->kill();
     state_.header().ready.store(0, std::memory_order_release);
+    watch_.end(clock_.now(), state_);  // before the packets stop
     stop_workers();
     state_.header().heartbeat.store(clock_.now().nanoseconds, std::memory_order_relaxed);
     spdlog::info("stopped; packets for our services are dropped until shunt-dataplane runs again, or --detach");
@@ -232,6 +250,7 @@ void DataPlane::turn(Instant now) {
         next_sums_ = now + FlowSums::interval;
     }
     if (now >= next_house_) keep_house(now);
+    if (now >= next_watch_) watch_over(now);
 }
 
 void DataPlane::hear(News& news, Instant now) {
@@ -311,11 +330,7 @@ void DataPlane::roll_out(Instant now) {
         to_follow_ = *passed;
         next_follow_ = now;
     }
-    if (const auto worker = rollout_.stalled()) {
-        spdlog::critical("worker {} has stood still for 2 s: giving up, so that a successor takes over its flows",
-                         worker->value);
-        std::abort();
-    }
+    give_up_if_stalled();
     if (!to_follow_ || now < next_follow_) return;
     // Not before every worker has passed: no packet may be steered to one that does not know its service yet.
     if (const auto done = ports_.follow(tables_); !done) {
@@ -337,6 +352,7 @@ void DataPlane::keep_links(Instant now) {
 void DataPlane::keep_house(Instant now) {
     next_house_ = now + house_interval;
     report(ports_.count(state_));
+    watch_.counted(signs());
     for (const auto& neighbour : links_->next_used()) report(neighbours_->request(neighbour));
     if (tables_region_.mapped() && !replacement_told_ && tables_region_.replaced()) {
         replacement_told_ = true;
@@ -395,7 +411,11 @@ void DataPlane::hand_over(Instant now) {
     stop_workers();
     const bool keeps_sockets = successor_->wants_sockets() && ports_.settle();
     if (!keeps_sockets) ports_.close_sockets();
-    if (!successor_->hand_over(requests_->upgrade()->number, now, keeps_sockets)) {
+    const bool is_fit = state_.header().health.load(std::memory_order_relaxed).state == shm::NodeHealth::State::fit;
+    Message stopped{.kind = Message::Kind::stopped, .number = requests_->upgrade()->number, .at = now.nanoseconds};
+    stopped.keeps_sockets = keeps_sockets ? 1 : 0;
+    stopped.was_fit = is_fit ? 1 : 0;
+    if (!successor_->hand_over(stopped)) {
         successor_->kill();
         successor_->wait_until_gone();
         start_over("the successor did not forward");
@@ -418,6 +438,7 @@ void DataPlane::start_over(const std::string& why) {
 Status DataPlane::take_over(Inheritance& from, const Inheritance::Stopped& stopped) {
     die_if_asked("bound");
     inherited_request_ = stopped.request;
+    watch_.take_over(clock_.now(), stopped.was_fit);
     const Instant begun = clock_.now();
     turn(begun);
     if (!requests_ || !tables_.generation()) return Error{.message = "the published tables cannot be used"};
@@ -440,6 +461,32 @@ Instant DataPlane::all_have_polled() const noexcept {
         first = std::min(first, static_cast<std::int64_t>(worker.heartbeat.read()));
     }
     return {first};
+}
+
+void DataPlane::watch_over(Instant now) {
+    next_watch_ = now + NodeWatch::interval;
+    const std::string news = watch_.turn(now, signs(), state_);
+    if (!news.empty()) spdlog::warn("{}", news);
+}
+
+// Whether a generation waits for it or not: keepalived knows since long, and the share of the flows that is its stands
+// still, too.
+void DataPlane::give_up_if_stalled() {
+    const auto laggard = rollout_.stalled();
+    const auto worker = laggard ? laggard : watch_.still_for(stall_limit);
+    if (!worker) return;
+    spdlog::critical("worker {} has stood still for 2 s: giving up, so that a successor takes over its flows",
+                     worker->value);
+    std::abort();
+}
+
+Signs DataPlane::signs() const noexcept {
+    const shm::StateHeader& header = state_.header();
+    const bool running = !workers_.empty();
+    return {.workers = running ? state_.workers() : std::span<shm::WorkerBlock>{},
+            .ports = state_.ports().first(settings_.ports.size()),
+            .accepted = Generation(header.accepted.load(std::memory_order_relaxed)),
+            .steered = header.steered.load(std::memory_order_relaxed) != 0};
 }
 
 // What goes on being wrong is said once.

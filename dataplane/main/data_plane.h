@@ -13,6 +13,7 @@
 #include "dataplane/main/inheritance.h"
 #include "dataplane/main/instance_lock.h"
 #include "dataplane/main/link_book.h"
+#include "dataplane/main/node_watch.h"
 #include "dataplane/main/notify.h"
 #include "dataplane/main/port_set.h"
 #include "dataplane/main/requests.h"
@@ -21,6 +22,7 @@
 #include "dataplane/main/successor.h"
 #include "dataplane/main/tables_region.h"
 #include "dataplane/neighbours/neighbours.h"
+#include "dataplane/wedge.h"
 #include "dataplane/worker.h"
 #include "src/base/clock.h"
 #include "src/config/desired_state.h"
@@ -31,9 +33,10 @@ namespace shunt::dataplane {
 class DataPlane {
   public:
     // Takes the run directory and the interfaces, and starts DPDK. Once per process: DPDK is never given back. The
-    // signals TERM and INT are blocked from here on. `arguments`: of this program, for a successor. `from`: the data
-    // plane that runs and hands over; null: none does.
-    static Result<std::unique_ptr<DataPlane>> start(const config::Dataplane& settings, const std::string& directory,
+    // signals TERM and INT are blocked from here on. Of the configuration it takes what concerns this process:
+    // [dataplane] and [ha]. `arguments`: of this program, for a successor. `from`: the data plane that runs and hands
+    // over; null: none does.
+    static Result<std::unique_ptr<DataPlane>> start(const config::DesiredState& desired, const std::string& directory,
                                                     std::vector<std::string> arguments, Inheritance* from);
 
     // Serves until TERM or INT, or until a successor does.
@@ -48,6 +51,7 @@ class DataPlane {
     struct Running {
         std::vector<DpdkPort> ports;
         std::unique_ptr<DpdkWorker> worker;
+        Wedge wedge{};
         std::function<void()> loop;
     };
 
@@ -55,6 +59,7 @@ class DataPlane {
     struct Prepared {
         InstanceLock lock;
         ReadyFile ready;
+        NodeWatch watch;
         dpdk::Cores cores;
         PortSet ports;
         std::vector<dpdk::PacketPool> pools{};
@@ -62,12 +67,14 @@ class DataPlane {
     };
     DataPlane(const config::Dataplane& settings, const std::string& directory, Prepared prepared, StateRegion state);
 
-    static Result<Prepared> prepare(const config::Dataplane& settings, const std::string& directory, Inheritance* from);
+    static Result<Prepared> prepare(const config::DesiredState& desired, const std::string& directory,
+                                    Inheritance* from);
     static Status start_dpdk(const config::Dataplane& settings, const std::string& directory, Prepared& prepared,
                              Inheritance* from);
     Status begin();
     Status start_neighbours();
     Status launch_workers();
+    std::function<void()> loop_of(Running& running);
     void stop_workers();
 
     // Planned upgrade: of the old one, and of the new one.
@@ -90,6 +97,9 @@ class DataPlane {
     void roll_out(Instant now);
     void keep_links(Instant now);
     void keep_house(Instant now);
+    void watch_over(Instant now);
+    void give_up_if_stalled();
+    Signs signs() const noexcept;
     void report(const Status& status);
     Tick tick_at(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
@@ -101,6 +111,7 @@ class DataPlane {
     std::vector<std::uint16_t> all_cores_{};  // that this process was given
     InstanceLock lock_;
     ReadyFile ready_;
+    NodeWatch watch_;
     PortSet ports_;
     StateRegion region_;
     shm::State state_;
@@ -127,7 +138,7 @@ class DataPlane {
     Status failure_{Done{}};
     int signals_{-1};
     bool neighbours_spoke_{true};
-    Instant next_links_{}, next_house_{}, next_follow_{}, next_sums_{};
+    Instant next_links_{}, next_house_{}, next_follow_{}, next_sums_{}, next_watch_{};
     std::optional<Generation> to_follow_{};  // passed by all workers, not yet by the steering programs
     std::string last_report_{};
     std::uint64_t last_refused_{};

@@ -78,7 +78,10 @@ Result<Inheritance::Stopped> Inheritance::take_over(bool wants_sockets) {
     }
     ::prctl(PR_SET_PDEATHSIG, 0);
     die_if_asked("stopped");
-    return Stopped{received->message.number, {received->message.at}, received->message.keeps_sockets != 0};
+    return Stopped{received->message.number,
+                   {received->message.at},
+                   received->message.keeps_sockets != 0,
+                   received->message.was_fit != 0};
 }
 
 void Inheritance::say_forwarding(Instant at) {

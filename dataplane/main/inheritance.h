@@ -38,6 +38,7 @@ class Inheritance {
         std::uint64_t request{};
         Instant at{};
         bool keeps_sockets{};  // they may be worked on; else they are closed
+        bool was_fit{};        // keepalived was told so
     };
     // Says that all is prepared and waits until the predecessor has stopped.
     Result<Stopped> take_over(bool wants_sockets);

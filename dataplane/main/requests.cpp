@@ -12,15 +12,12 @@ constexpr std::uint32_t lines_per_turn = 4096;
 
 }  // namespace
 
-Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers)
-    : header_(header), state_(state), workers_(std::move(workers)) {
-    state_.header().answered.store(header_.requested.load(std::memory_order_acquire), std::memory_order_release);
-}
-
 Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
-                   std::uint64_t upgrade)
-    : header_(header), state_(state), workers_(std::move(workers)), upgrade_(Upgrade{.number = upgrade}) {
-    state_.header().answered.store(upgrade - 1, std::memory_order_release);
+                   std::vector<Wedge*> wedges, std::uint64_t upgrade)
+    : header_(header), state_(state), workers_(std::move(workers)), wedges_(std::move(wedges)) {
+    if (upgrade != 0) upgrade_.emplace(Upgrade{.number = upgrade});
+    const std::uint64_t asked = header_.requested.load(std::memory_order_acquire);
+    state_.header().answered.store(upgrade != 0 ? upgrade - 1 : asked, std::memory_order_release);
 }
 
 void Requests::turn(const shm::Tables& tables, Tick now) {
@@ -32,16 +29,33 @@ void Requests::take_next() {
     const std::uint64_t next = state_.header().answered.load(std::memory_order_relaxed) + 1;
     if (header_.requested.load(std::memory_order_acquire) < next) return;
     const shm::Request& request = header_.requests[next % shm::request_ring];
-    if (request.number == next && request.kind == shm::RequestKind::kill_flows) {
-        kill_.emplace(Kill{.scan = shm::FlowScan(request.filter)});
-    } else if (request.number == next && request.kind == shm::RequestKind::upgrade) {
-        const auto& path = header_.program;
-        upgrade_.emplace(Upgrade{.number = next,
-                                 .program = {path.data(), ::strnlen(path.data(), path.size())},
-                                 .limit = Duration::milliseconds(request.milliseconds)});
-    } else {
-        answer({.outcome = shm::RequestOutcome::unknown});
+    if (request.number != next) return answer({.outcome = shm::RequestOutcome::unknown});
+    switch (request.kind) {
+        case shm::RequestKind::kill_flows:
+            kill_.emplace(Kill{.scan = shm::FlowScan(request.filter)});
+            return;
+        case shm::RequestKind::wedge_worker:
+            return wedge(request);
+        case shm::RequestKind::upgrade:
+            return take_upgrade(request);
+        default:
+            return answer({.outcome = shm::RequestOutcome::unknown});
     }
+}
+
+void Requests::take_upgrade(const shm::Request& request) {
+    const auto& path = header_.program;
+    upgrade_.emplace(Upgrade{.number = request.number,
+                             .program = {path.data(), ::strnlen(path.data(), path.size())},
+                             .limit = Duration::milliseconds(request.milliseconds)});
+}
+
+void Requests::wedge(const shm::Request& request) {
+    if (wedges_.empty()) return answer({.outcome = shm::RequestOutcome::refused});
+    for (std::size_t i = 0; i < wedges_.size(); ++i) {
+        if ((request.filter.workers >> i & 1) != 0) wedges_[i]->drive_in(Duration::milliseconds(request.milliseconds));
+    }
+    answer({.outcome = shm::RequestOutcome::done});
 }
 
 // What was found is forgotten by everybody before more is looked for: so a flow that several workers know is found

@@ -1,5 +1,6 @@
 // What the control plane asks of the running data plane, by the ring of requests in the tables region (shm/layout.h).
-// The main thread takes one at a time and answers in order: to kill flows, and to hand over to a successor.
+// The main thread takes one at a time and answers in order: to kill flows, to hand over to a successor, and for tests
+// to wedge workers.
 //
 // The main thread looks for the flows, a piece at every turn, and has every worker forget them, a list at a time.
 // Nothing is stopped: a worker pays for one list between two bursts.
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "dataplane/forget_list.h"
+#include "dataplane/wedge.h"
 #include "src/shm/flow_scan.h"
 #include "src/shm/layout.h"
 #include "src/shm/state.h"
@@ -21,12 +23,11 @@ namespace shunt::dataplane {
 
 class Requests {
   public:
-    // `workers`: where each of them is told. The tables region was bound; what was asked before is void.
-    Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers);
-    // Of a successor: `upgrade` is the number of the request it was started for, which is under way, and what was asked
-    // after it is not void.
+    // `workers`: where each of them is told, `wedges` where each is held up; none of these without test hooks. The
+    // tables region was bound; what was asked before is void. `upgrade`: of a successor, the number of the request that
+    // it was started for; this one is under way, and what was asked after it is not void.
     Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
-             std::uint64_t upgrade);
+             std::vector<Wedge*> wedges = {}, std::uint64_t upgrade = 0);
 
     // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
     // count.
@@ -55,6 +56,8 @@ class Requests {
     };
 
     void take_next();
+    void take_upgrade(const shm::Request& request);
+    void wedge(const shm::Request& request);
     void go_on(Kill& kill, const shm::Tables& tables, Tick now);
     void give_next(Kill& kill);
     void answer(shm::RequestAnswer answer);
@@ -62,6 +65,7 @@ class Requests {
     const shm::TablesHeader& header_;
     shm::State state_;
     std::vector<ForgetList*> workers_;
+    std::vector<Wedge*> wedges_;
     std::optional<Kill> kill_{};
     std::optional<Upgrade> upgrade_{};
 };

@@ -85,11 +85,7 @@ std::string Successor::how_it_ended() const {
     return "was killed by signal " + std::to_string(WTERMSIG(*status_));
 }
 
-bool Successor::hand_over(std::uint64_t request, Instant stopped_at, bool keeps_sockets) {
-    Message stopped{.kind = Message::Kind::stopped};
-    stopped.number = request;
-    stopped.at = stopped_at.nanoseconds;
-    stopped.keeps_sockets = keeps_sockets ? 1 : 0;
+bool Successor::hand_over(const Message& stopped) {
     if (!channel_.send(stopped)) return false;
     const auto received = channel_.receive(until_forwarding);
     return received && received->message.kind == Message::Kind::forwarding;

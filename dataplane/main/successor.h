@@ -42,7 +42,7 @@ class Successor {
     const std::string& failure() const noexcept { return failure_; }
 
     // Our workers stand still: waits until its workers run. False: they do not.
-    bool hand_over(std::uint64_t request, Instant stopped_at, bool keeps_sockets);
+    bool hand_over(const Message& stopped);
     // Ends it, if it lives. It is gone a little later.
     void kill() noexcept;
     bool is_gone() noexcept;

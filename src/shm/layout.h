@@ -373,7 +373,8 @@ static_assert(max_workers <= 64, "one bit each");
 enum class RequestKind : std::uint32_t {
     none = 0,
     kill_flows,
-    upgrade = 3,  // hand over to a process of TablesHeader::program, ready within `milliseconds`
+    wedge_worker,  // for tests: filter.workers stand still for `milliseconds`
+    upgrade,       // hand over to a process of TablesHeader::program, ready within `milliseconds`
 };
 
 // What the control plane asks of a running data plane. Complete before `requested` names it; its place is used again
@@ -381,7 +382,7 @@ enum class RequestKind : std::uint32_t {
 struct alignas(cache_line_bytes) Request {
     std::uint64_t number;
     RequestKind kind;
-    std::uint32_t milliseconds;
+    std::uint32_t milliseconds;  // wedge_worker, upgrade
     FlowFilter filter;
 };
 
@@ -476,6 +477,31 @@ struct Predecessor {
 };
 
 constexpr std::uint64_t layout_4_state_header_bytes = 960;
+// What keeps a node from serving, as its data plane sees it.
+enum class NodeFault : std::uint8_t {
+    none = 0,
+    starting,
+    no_tables,         // in use, or not yet let through by the ports
+    worker_still,      // place: the worker
+    nothing_received,  // of what was steered to a port; place: the port
+    link_down,         // place: the port
+    stopping,
+};
+constexpr std::size_t node_faults = 7;
+
+// One word, so that it is read whole.
+struct NodeHealth {
+    // unfit: there is a fault. held: none any more, but not for long enough. unknown: nobody said so far.
+    enum class State : std::uint8_t { unknown = 0, unfit, held, fit };
+
+    State state{};
+    NodeFault fault{};
+    std::uint16_t place{};
+    std::uint32_t reserved{};
+    friend constexpr bool operator==(const NodeHealth&, const NodeHealth&) noexcept = default;
+};
+static_assert(std::atomic<NodeHealth>::is_always_lock_free);
+
 struct alignas(cache_line_bytes) StateHeader {
     std::uint64_t magic;
     StateShape shape;
@@ -511,6 +537,12 @@ struct alignas(cache_line_bytes) StateHeader {
     // Since layout 5. Whose flows may not all have been taken over yet, newest first.
     alignas(cache_line_bytes) std::array<Predecessor, max_predecessors> predecessors;
     std::atomic<std::uint32_t> predecessors_kept;  // the first so many are still looked into
+
+    // Whether this node can serve; written by the main thread.
+    alignas(cache_line_bytes) std::atomic<NodeHealth> health;
+    std::atomic<std::int64_t> health_since;        // of its state; CLOCK_MONOTONIC, ns
+    std::atomic<std::uint32_t> track_file_failed;  // 1: keepalived does not hear of it
+    std::array<Counter, node_faults> faults;       // how often each of them began
 
     // Why the newest request that was refused was; a sentence, complete before it is answered.
     alignas(cache_line_bytes) std::array<char, 256> refusal;
