@@ -392,7 +392,7 @@ Status run_daemon(const DaemonOptions& options) {
     if (!start) return start.error();
 
     const std::string shared = options.run_directory + "/shm";
-    PublisherOptions publishing;
+    NewTables publishing;
     std::random_device entropy;
     for (auto& word : publishing.random_seed.words) word = std::uint64_t{entropy()} << 32 | entropy();
     auto publisher = Publisher::open(shared, shared + "/state", publishing);
@@ -406,7 +406,11 @@ Status run_daemon(const DaemonOptions& options) {
     if (!in_memory(shared)) {
         daemon.warn(shared + " is neither on tmpfs nor on hugetlbfs: shared memory will be written to a disk");
     }
-    if (!replaced.empty()) daemon.warn(replaced);
+    if (!replaced.empty()) {
+        daemon.warn(replaced);
+        events.add(
+            {.unix_ms = now().unix_ms, .kind = EventKind::publish, .level = EventLevel::error, .text = replaced});
+    }
     return daemon.run();
 }
 

@@ -91,6 +91,7 @@ class Worker {
     FlowSweep sweep_;
     SchedulerMemory schedulers_;
     std::vector<FlowTable> others_;
+    LookAsideBudget look_aside_budget_;
     Fragments fragments_;
     LinkAddresses links_;
     PathMtus path_mtus_;
@@ -194,8 +195,8 @@ template <Port P, Clock C>
 std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
-    LookAsideBudget budget;
-    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, budget, block_};
+    look_aside_budget_.refill();
+    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, look_aside_budget_, block_};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, seed, news_};

@@ -28,25 +28,25 @@ void add_gaps(FreeSpace& free, const std::map<Extent, Generation>& used, std::ui
 
 }  // namespace
 
-Result<Publisher> Publisher::open(const std::string& directory, const std::string& state_path,
-                                  PublisherOptions options) {
+Result<Publisher> Publisher::open(const std::string& directory, const std::string& state_path, NewTables options) {
     Publisher publisher;
     publisher.options_ = std::move(options);
     publisher.watch_ = StateWatch(state_path);
     if (auto seen = publisher.watch_.refresh(); !seen) return seen.error();
-    auto file = open_tables(directory + "/tables", publisher.options_.reserve_bytes, publisher.options_.random_seed,
-                            publisher.watch_.tables_in_use());
+    auto file = open_tables(directory + "/tables", publisher.options_, publisher.watch_.tables_in_use());
     if (!file) return file.error();
     publisher.region_ = std::move(file->region);
     if (!file->replaced.empty()) {
-        publisher.replaced_ = directory + "/tables could not be used (" + file->replaced +
-                              ") and was replaced by a new file; flows are translated to its ids, or choose again";
+        publisher.replaced_ = directory + "/tables could not be used (" + file->replaced + ") and was replaced by " +
+                              (file->restored ? "what the data plane had kept of it: every flow keeps its backend"
+                                              : "a new file with new ids: the flows of the old one are given up");
     }
     publisher.recover();
+    if (file->restored) publisher.forgotten_ = Generation(publisher.newest_.value - 1);
     return publisher;
 }
 
-Publisher Publisher::in_memory(std::uint64_t bytes, PublisherOptions options, shm::Region::Pages pages) {
+Publisher Publisher::in_memory(std::uint64_t bytes, NewTables options, shm::Region::Pages pages) {
     Publisher publisher;
     publisher.options_ = std::move(options);
     publisher.region_ = shm::Region::anonymous(bytes, pages);
@@ -89,7 +89,7 @@ shm::Tables Publisher::tables() const noexcept {
 // A generation takes the place in the ring of the one eight before it, whose blocks become free.
 bool Publisher::may_publish() {
     if (!watch_.refresh() || watch_.attaching()) return false;
-    const Generation oldest = before_ring(next());
+    const Generation oldest = std::max(before_ring(next()), forgotten_);
     return !oldest || !watch_.holds_at_or_before(oldest);
 }
 

@@ -20,6 +20,7 @@
 #include "controlplane/publish/generation_writer.h"
 #include "controlplane/publish/requests.h"
 #include "controlplane/publish/state_watch.h"
+#include "controlplane/publish/tables_file.h"
 #include "src/base/result.h"
 #include "src/shm/layout.h"
 #include "src/shm/region.h"
@@ -27,22 +28,15 @@
 
 namespace shunt::controlplane {
 
-struct PublisherOptions {
-    std::uint64_t reserve_bytes{std::uint64_t{16} << 30};  // of address space, for a new file; memory grows as needed
-    // Fresh randomness, kept in a new file: see Publisher::random_seed. Also tells one file from another.
-    HashSeed random_seed{};
-    std::function<void()> after_store{};  // for tests: called after each store into the region
-};
-
 class Publisher {
   public:
     // Opens DIRECTORY/tables or makes it. `state_path`: the data plane's region, usually DIRECTORY/state; it need not
     // exist, and may be replaced at any time. A file of a newer layout, or one that another control plane uses, is
-    // refused and left alone; a damaged one is replaced by a new one, which loses the ids.
-    static Result<Publisher> open(const std::string& directory, const std::string& state_path,
-                                  PublisherOptions options = {});
+    // refused and left alone; one that is lost or damaged is made again from the data plane's copy, else anew, without
+    // the ids.
+    static Result<Publisher> open(const std::string& directory, const std::string& state_path, NewTables options = {});
     // A region of this process, for tests, `explain` and `replay`.
-    static Publisher in_memory(std::uint64_t bytes = std::uint64_t{256} << 20, PublisherOptions options = {},
+    static Publisher in_memory(std::uint64_t bytes = std::uint64_t{256} << 20, NewTables options = {},
                                shm::Region::Pages pages = shm::Region::Pages::small);
     // A state region of this process, held as if by a data plane; must outlive the publisher. For tests.
     void follow(const std::byte* state) { watch_.follow(state); }
@@ -54,7 +48,7 @@ class Publisher {
     // The region as readers map it.
     const std::byte* region() const noexcept { return region_.data(); }
     std::uint64_t readable_bytes() const noexcept { return header().file_bytes.load(std::memory_order_acquire); }
-    // Not empty if `open` had to replace a damaged file: a sentence for the log.
+    // Not empty if `open` had to replace a lost or damaged file: a sentence for the log.
     const std::string& replaced() const noexcept { return replaced_; }
 
     // False while a data plane attaches, or has not taken over any of the last generations: changes coalesce. Ask again
@@ -84,10 +78,12 @@ class Publisher {
 
     shm::Region region_{};
     StateWatch watch_{};
-    PublisherOptions options_{};
+    NewTables options_{};
     std::string replaced_{};
     Generation newest_{};  // as published
     Generation above_{};   // the next generation is above this one, too
+    // Of these and older ones the file knows no blocks though somebody may hold them: it was made again.
+    Generation forgotten_{};
     FreeSpace free_{};
     std::vector<Extent> current_{};                            // blocks of the newest generation, by offset
     std::map<Generation, std::vector<Extent>> left_behind_{};  // by the last generation that had them

@@ -121,7 +121,7 @@ TablesInUse StateWatch::tables_in_use() const noexcept {
     const shm::Region& region = regions_.back().region;
     const shm::StateHeader& header = shm::StateReader(region.data()).header();
     return {header.tables_identity, Generation(header.accepted.load(std::memory_order_acquire)),
-            region.locked_by_other()};
+            region.locked_by_other(), header.answered.load(std::memory_order_acquire)};
 }
 
 const std::byte* StateWatch::served() const noexcept {

@@ -4,14 +4,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "controlplane/publish/reachable.h"
 #include "src/shm/generation.h"
 #include "src/shm/layout.h"
+#include "src/shm/tables_copy.h"
 #include "src/shm/validate.h"
 
 namespace shunt::controlplane {
@@ -85,17 +89,73 @@ Error system_error(const std::string& path, const std::string& what) {
         .message = what + ": " + std::strerror(errno), .remedy = "look at the directory's permissions", .file = path};
 }
 
+// What a new file begins with.
+struct Beginning {
+    HashSeed random_seed{};
+    std::uint64_t requested{};
+    std::optional<shm::Region> copy{};  // whose newest generation is sound; nothing: without a generation
+};
+
+void stored(const NewTables& options) {
+    if (options.after_store) options.after_store();
+}
+
+// The data plane's copy, if it is sound and goes with its flows. An older generation is of no use: it does not know
+// all ids that flows may have.
+std::optional<shm::Region> sound_copy(const std::string& path, const TablesInUse& in_use) {
+    const auto seen = glance(path);
+    if (!seen || !seen->ours || !shm::reads_layout(seen->version)) return std::nullopt;
+    auto region = shm::Region::open(path, shm::Region::Access::read_only);
+    if (!region) return std::nullopt;
+    const shm::TablesHeader& header = header_of(*region);
+    const Generation newest(header.published.load(std::memory_order_acquire));
+    const auto root = shm::find_root(header, newest);
+    const bool of_others = in_use.identity != 0 && in_use.identity != shm::identity_of(header);
+    if (!root || of_others || newest < in_use.accepted) return std::nullopt;
+    const std::uint64_t bytes = std::min(seen->bytes, header.file_bytes.load(std::memory_order_acquire));
+    if (shm::Validator(region->data(), bytes).check(newest, *root)) return std::nullopt;
+    return *std::move(region);
+}
+
+Status copy_newest(const shm::Region& from, shm::Region& to, const NewTables& options) {
+    const Generation newest(header_of(from).published.load(std::memory_order_relaxed));
+    const shm::BlockOffset root = *shm::find_root(header_of(from), newest);
+    const std::vector<Extent> blocks = reachable(from.data(), root);
+    if (auto grown = to.grow(blocks.back().offset + blocks.back().bytes); !grown) return grown.error();
+    for (const Extent& block : blocks) {
+        std::memcpy(to.data() + block.offset, from.data() + block.offset, block.bytes);
+        stored(options);
+    }
+    auto& header = to.at<shm::TablesHeader>(0);
+    header.file_bytes.store(to.allocated(), std::memory_order_relaxed);
+    shm::RootRef& ref = header.roots[newest.value % shm::root_ring];
+    ref.offset.store(root, std::memory_order_relaxed);
+    ref.checksum.store(to.at<shm::BlockHeader>(root).checksum, std::memory_order_relaxed);
+    ref.generation.store(newest.value, std::memory_order_relaxed);
+    header.published.store(newest.value, std::memory_order_release);
+    stored(options);
+    return Done{};
+}
+
 // Nothing: somebody else made the file meanwhile.
-Result<std::optional<shm::Region>> make(const std::string& path, std::uint64_t reserve_bytes,
-                                        const HashSeed& random_seed, bool replace) {
+Result<std::optional<shm::Region>> make(const std::string& path, const NewTables& options, const Beginning& beginning,
+                                        bool replace) {
     const std::string draft = path + ".new." + std::to_string(getpid());
     unlink(draft.c_str());  // left by a process that had this number and died here
-    auto region = shm::Region::create(draft, first_bytes, reserve_bytes);
+    auto region = shm::Region::create(draft, first_bytes, options.reserve_bytes);
     if (!region) return region.error();
-    format_tables(*region, random_seed);
+    format_tables(*region, beginning.random_seed);
+    region->at<shm::TablesHeader>(0).requested.store(beginning.requested, std::memory_order_relaxed);
+    const Status filled = beginning.copy ? copy_newest(*beginning.copy, *region, options) : Status(Done{});
+    if (!filled) {
+        unlink(draft.c_str());
+        return filled.error();
+    }
     const bool locked = region->try_lock();
     const unsigned flags = replace ? 0 : RENAME_NOREPLACE;
+    stored(options);
     if (locked && renameat2(AT_FDCWD, draft.c_str(), AT_FDCWD, path.c_str(), flags) == 0) {
+        stored(options);
         return std::optional(*std::move(region));
     }
     const bool lost_race = locked && errno == EEXIST;
@@ -107,7 +167,7 @@ Result<std::optional<shm::Region>> make(const std::string& path, std::uint64_t r
 
 struct Existing {
     std::optional<shm::Region> region{};
-    std::string damage{};
+    std::string damage{};  // empty: none
 };
 
 // The file with its lock, and what is wrong with it.
@@ -152,21 +212,26 @@ void format_tables(shm::Region& region, const HashSeed& random_seed) {
     header.version.store(shm::layout_version, std::memory_order_release);
 }
 
-Result<TablesFile> open_tables(const std::string& path, std::uint64_t reserve_bytes, const HashSeed& random_seed,
-                               const TablesInUse& in_use) {
+Result<TablesFile> open_tables(const std::string& path, const NewTables& options, const TablesInUse& in_use) {
     for (int attempt = 0; attempt < 3; ++attempt) {
         const auto seen = glance(path);
         if (!seen) return seen.error();
-        Existing existing;  // holds the lock of a file that is about to be replaced
+        Existing existing{.damage = "it was gone"};  // holds the lock of a file that is about to be replaced
         if (seen->exists) {
             auto opened = open_existing(path, *seen, in_use);
             if (!opened) return opened.error();
             existing = *std::move(opened);
             if (existing.damage.empty()) return TablesFile{*std::move(existing.region), {}};
         }
-        auto made = make(path, reserve_bytes, random_seed, seen->exists);
+        Beginning beginning{.random_seed = options.random_seed, .requested = in_use.answered};
+        beginning.copy = sound_copy(shm::TablesCopy::path_of(path), in_use);
+        if (beginning.copy) beginning.random_seed = header_of(*beginning.copy).random_seed;
+        auto made = make(path, options, beginning, seen->exists);
         if (!made) return made.error();
-        if (*made) return TablesFile{**std::move(made), existing.damage};
+        const bool restored = beginning.copy.has_value();
+        if (!*made) continue;
+        const bool missed = seen->exists || restored || in_use.identity != 0;
+        return TablesFile{**std::move(made), missed ? existing.damage : "", restored};
     }
     return Error{.message = "the file is made and removed again by somebody else", .file = path};
 }

@@ -182,7 +182,7 @@ Status DataPlane::launch_workers() {
         std::vector<DpdkPort*> ports;
         for (auto& port : running->ports) ports.push_back(&port);
         running->worker =
-            std::make_unique<DpdkWorker>(tables_region_.data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
+            std::make_unique<DpdkWorker>(copy_->data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
         running->loop = loop_of(*running);
         state_.workers()[i].core = cores_.workers[i];
         workers_.push_back(std::move(running));
@@ -209,10 +209,14 @@ std::function<void()> DataPlane::loop_of(Running& running) {
     };
 }
 
-void DataPlane::stop_workers() {
+void DataPlane::halt_workers() {
     stop_workers_ = true;
     dpdk::wait_for_workers();
     for (const auto& running : workers_) running->worker->wind_up();
+}
+
+void DataPlane::stop_workers() {
+    halt_workers();
     report(ports_.count(state_));
     ports_.close();
 }
@@ -288,7 +292,10 @@ Status DataPlane::use_tables() {
     if (!region_.bind_tables(shm::identity_of(tables_region_.header()))) {
         spdlog::warn("{} is another one than the flows were learned from: they are given up", tables_region_.path());
     }
-    acceptor_.emplace(tables_region_.data(), tables_region_.readable(), state_.header());
+    auto copy = shm::TablesCopy::make(shm::TablesCopy::path_of(tables_region_.path()), tables_region_.header());
+    if (!copy) return copy.error();
+    copy_.emplace(*std::move(copy));
+    acceptor_.emplace(tables_region_.data(), tables_region_.readable(), state_.header(), &*copy_);
     // From here on nothing that is published is freed, until there is a decision about it.
     acceptor_->announce();
     take_newest(clock_.now());
@@ -299,7 +306,7 @@ Status DataPlane::use_tables() {
 void DataPlane::take_newest(Instant now) {
     const std::uint64_t published = tables_region_.header().published.load(std::memory_order_acquire);
     if (published == state_.header().accepted.load(std::memory_order_relaxed) || published == last_refused_) return;
-    acceptor_->set_readable(tables_region_.readable());
+    acceptor_->set_source(tables_region_.data(), tables_region_.readable());
     const auto tables = acceptor_->validate_newest();
     if (!tables) return tell_refusals();
     const auto known = [this](const Neighbour& neighbour) { return neighbours_->find(neighbour); };
@@ -308,6 +315,7 @@ void DataPlane::take_newest(Instant now) {
         keep_links(now);
     }
     acceptor_->accept(*tables);
+    report(copy_->take_name());
     tables_ = *tables;
     flow_sums_.follow(tables_);
     rollout_.accepted(tables_.generation());
@@ -354,12 +362,39 @@ void DataPlane::keep_house(Instant now) {
     report(ports_.count(state_));
     watch_.counted(signs());
     for (const auto& neighbour : links_->next_used()) report(neighbours_->request(neighbour));
-    if (tables_region_.mapped() && !replacement_told_ && tables_region_.replaced()) {
-        replacement_told_ = true;
-        spdlog::error(
-            "{} was replaced by another file: the old tables stay in force; restart shunt-dataplane to use the new",
-            tables_region_.path());
-    }
+    if (acceptor_ && tables_region_.replaced()) follow_replacement();
+}
+
+// Another file has the name of the one that is mapped. Usually it is that file again, made from our copy, and goes on
+// where the copy ends; workers need not know.
+void DataPlane::follow_replacement() {
+    TablesRegion other(tables_region_.path());
+    const auto mapped = other.map();
+    if (!mapped) return report(mapped.error());
+    if (!*mapped) return;
+    if (shm::identity_of(other.header()) != state_.header().tables_identity) return start_over(std::move(other));
+    spdlog::warn("{} was replaced by a file that goes on where it left off", tables_region_.path());
+    tables_region_ = std::move(other);
+    requests_->follow(tables_region_.header());
+    last_refused_ = 0;
+}
+
+// Its numbers are others than those of the flows. Not before there is something sound in it.
+void DataPlane::start_over(TablesRegion other) {
+    const Generation newest(other.header().published.load(std::memory_order_acquire));
+    const auto root = shm::find_root(other.header(), newest);
+    if (!root || shm::Validator(other.data(), other.readable()).check(newest, *root)) return;
+    halt_workers();
+    workers_.clear();
+    tables_ = {};
+    flow_sums_.follow(tables_);
+    to_follow_.reset();
+    state_.header().accepted.store(0, std::memory_order_seq_cst);
+    tables_region_ = std::move(other);
+    last_refused_ = 0;
+    stop_workers_ = false;
+    failure_ = use_tables();
+    stop_ = stop_ || !failure_;
 }
 
 // ------------------------------------------------------------------------------------------------ planned upgrade
@@ -418,14 +453,14 @@ void DataPlane::hand_over(Instant now) {
     if (!successor_->hand_over(stopped)) {
         successor_->kill();
         successor_->wait_until_gone();
-        start_over("the successor did not forward");
+        execute_anew("the successor did not forward");
     }
     ready_.leave_to(successor_->pid());
     spdlog::info("handed over to process {}", successor_->pid());
     handed_over_ = stop_ = true;
 }
 
-void DataPlane::start_over(const std::string& why) {
+void DataPlane::execute_anew(const std::string& why) {
     spdlog::critical("{}: starting over, with the flows as they are", why);
     dpdk::run_on(all_cores_);
     std::vector<char*> words;

@@ -27,6 +27,7 @@
 #include "src/base/clock.h"
 #include "src/config/desired_state.h"
 #include "src/shm/generation.h"
+#include "src/shm/tables_copy.h"
 
 namespace shunt::dataplane {
 
@@ -76,13 +77,14 @@ class DataPlane {
     Status launch_workers();
     std::function<void()> loop_of(Running& running);
     void stop_workers();
+    void halt_workers();
 
     // Planned upgrade: of the old one, and of the new one.
     void follow_upgrade(Instant now);
     void start_successor(Instant now);
     std::vector<Bequest> bequests() const;
     void hand_over(Instant now);
-    [[noreturn]] void start_over(const std::string& why);
+    [[noreturn]] void execute_anew(const std::string& why);
     Status take_over(Inheritance& from, const Inheritance::Stopped& stopped);
     Instant all_have_polled() const noexcept;
 
@@ -92,6 +94,8 @@ class DataPlane {
     void wait_for_work();
     void look_for_tables();
     Status use_tables();
+    void follow_replacement();
+    void start_over(TablesRegion other);
     void take_newest(Instant now);
     void tell_refusals();
     void roll_out(Instant now);
@@ -120,6 +124,7 @@ class DataPlane {
     std::vector<dpdk::PacketPool> pools_{};
     std::optional<LinkBook> links_{};
     std::optional<Neighbours> neighbours_{};
+    std::optional<shm::TablesCopy> copy_{};  // what workers read
     std::optional<shm::Acceptor> acceptor_{};
     Rollout rollout_{};
     shm::Tables tables_{};  // as accepted last
@@ -142,7 +147,6 @@ class DataPlane {
     std::optional<Generation> to_follow_{};  // passed by all workers, not yet by the steering programs
     std::string last_report_{};
     std::uint64_t last_refused_{};
-    bool replacement_told_{false};
 };
 
 }  // namespace shunt::dataplane

@@ -14,9 +14,9 @@ constexpr std::uint32_t lines_per_turn = 4096;
 
 Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
                    std::vector<Wedge*> wedges, std::uint64_t upgrade)
-    : header_(header), state_(state), workers_(std::move(workers)), wedges_(std::move(wedges)) {
+    : header_(&header), state_(state), workers_(std::move(workers)), wedges_(std::move(wedges)) {
     if (upgrade != 0) upgrade_.emplace(Upgrade{.number = upgrade});
-    const std::uint64_t asked = header_.requested.load(std::memory_order_acquire);
+    const std::uint64_t asked = header_->requested.load(std::memory_order_acquire);
     state_.header().answered.store(upgrade != 0 ? upgrade - 1 : asked, std::memory_order_release);
 }
 
@@ -27,8 +27,8 @@ void Requests::turn(const shm::Tables& tables, Tick now) {
 
 void Requests::take_next() {
     const std::uint64_t next = state_.header().answered.load(std::memory_order_relaxed) + 1;
-    if (header_.requested.load(std::memory_order_acquire) < next) return;
-    const shm::Request& request = header_.requests[next % shm::request_ring];
+    if (header_->requested.load(std::memory_order_acquire) < next) return;
+    const shm::Request& request = header_->requests[next % shm::request_ring];
     if (request.number != next) return answer({.outcome = shm::RequestOutcome::unknown});
     switch (request.kind) {
         case shm::RequestKind::kill_flows:
@@ -44,7 +44,7 @@ void Requests::take_next() {
 }
 
 void Requests::take_upgrade(const shm::Request& request) {
-    const auto& path = header_.program;
+    const auto& path = header_->program;
     upgrade_.emplace(Upgrade{.number = request.number,
                              .program = {path.data(), ::strnlen(path.data(), path.size())},
                              .limit = Duration::milliseconds(request.milliseconds)});

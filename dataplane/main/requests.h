@@ -29,6 +29,9 @@ class Requests {
     Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
              std::vector<Wedge*> wedges = {}, std::uint64_t upgrade = 0);
 
+    // Another tables file has taken the place of the first, and its requests go on where those left off.
+    void follow(const shm::TablesHeader& header) noexcept { header_ = &header; }
+
     // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
     // count.
     void turn(const shm::Tables& tables, Tick now);
@@ -62,7 +65,7 @@ class Requests {
     void give_next(Kill& kill);
     void answer(shm::RequestAnswer answer);
 
-    const shm::TablesHeader& header_;
+    const shm::TablesHeader* header_;
     shm::State state_;
     std::vector<ForgetList*> workers_;
     std::vector<Wedge*> wedges_;

@@ -38,6 +38,7 @@ Result<bool> TablesRegion::map() {
     if (!region) return region.error();
     // Replaced between the two looks: look again later.
     if (inode_of(path_) != inode || region->at<shm::TablesHeader>(0).version.load() != version) return false;
+    region->survive_truncation();
     region_ = *std::move(region);
     inode_ = inode;
     return true;

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Callable, Iterable
@@ -30,7 +30,7 @@ PATIENCE = 30.0  # seconds; longer than any repetition of TCP takes after an out
 KEYS = ("experiment", "mode", "repeats", "connections", "broken", "reset", "lost_packets", "outage_ms_median",
         "outage_ms_max", "detected_ms_max", "api_back_ms_max", "withdrawn_ms_max", "refused", "table_hash_same",
         "conservation_error", "held", "workers", "workers_after", "tcp_wait_ms_max", "messages_per_second",
-        "datagrams", "new_connections", "new_connections_failed", "gap_ms_max", "stale_packets", "first_troubles", "broken_promises",
+        "datagrams", "new_connections", "new_connections_failed", "gap_ms_max", "stale_packets", "faults_by_stalls", "first_troubles", "broken_promises",
         "failure")
 Row = dict[str, Any]
 
@@ -131,6 +131,32 @@ class Stage:
                    for node in self.nodes for worker in node.settled_workers())
 
 
+class Stages:
+    """The stage of the last experiment, which left it as it found it: the next may want the same."""
+
+    def __init__(self) -> None:
+        self.wanted: tuple[Any, ...] = ()
+        self.undo = ExitStack()
+
+    def of(self, build: Callable[[Wish], AbstractContextManager[Stage]], wish: Wish) -> Stage:
+        wanted = build, wish.mode, wish.workers, wish.workers_after
+        if wanted != self.wanted:
+            self.close()
+            self.stage = self.undo.enter_context(build(wish))
+            self.wanted = wanted
+        return self.stage
+
+    def close(self) -> None:
+        self.wanted = ()
+        self.undo.close()
+
+    def __enter__(self) -> Stages:
+        return self
+
+    def __exit__(self, *_what: object) -> None:
+        self.close()
+
+
 class Experiment(ABC):
     """One row of the table: its name, what it promises, and how it is done."""
 
@@ -143,7 +169,7 @@ class Experiment(ABC):
         return self.promises
 
     @abstractmethod
-    def run(self, wish: Wish, progress: Callable[[str], None]) -> Row:
+    def run(self, wish: Wish, stages: Stages, progress: Callable[[str], None]) -> Row:
         """Everything measured, by the keys of KEYS; what is left out was not."""
 
     def judged(self, wish: Wish, measured: Row) -> Row:
@@ -178,22 +204,22 @@ class LoadExperiment(Experiment):
     def recover(self, stage: Stage) -> None:
         """After each fault: everything as it was."""
 
-    def run(self, wish: Wish, progress: Callable[[str], None]) -> Row:
+    def run(self, wish: Wish, stages: Stages, progress: Callable[[str], None]) -> Row:
         observed: list[dict[str, Any]] = []
-        with self.stage(wish) as stage:
-            load = Load(stage.lab, wish.connections)
-            for number in range(1, wish.repeats + 1):
-                self.prepare(stage)
-                load.mark()
-                observation = self.strike(stage)
-                observed.append({**load.go_on(), **observation, **self.settled(stage)})
-                self.recover(stage)
-                load.paused += observed[-1]["tcp_wait_ms"] / 1000
-                progress(f"{self.name} {wish.mode} {number}/{wish.repeats}: "
-                         + ", ".join(f"{key} {value}" for key, value in observed[-1].items()))
-            row = load.finish()
-            return {**row, **summary(observed), "workers": wish.workers, "workers_after": wish.workers_after,
-                    "conservation_error": stage.conservation_error()}
+        stage = stages.of(self.stage, wish)
+        load = Load(stage.lab, wish.connections)
+        for number in range(1, wish.repeats + 1):
+            self.prepare(stage)
+            load.mark()
+            observation = self.strike(stage)
+            observed.append({**load.go_on(), **observation, **self.settled(stage)})
+            self.recover(stage)
+            load.paused += observed[-1]["tcp_wait_ms"] / 1000
+            progress(f"{self.name} {wish.mode} {number}/{wish.repeats}: "
+                     + ", ".join(f"{key} {value}" for key, value in observed[-1].items()))
+        row = load.finish()
+        return {**row, **summary(observed), "workers": wish.workers, "workers_after": wish.workers_after,
+                "conservation_error": stage.conservation_error()}
 
 
 def summary(observed: Iterable[dict[str, Any]]) -> Row:

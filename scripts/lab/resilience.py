@@ -8,16 +8,17 @@ import subprocess
 import sys
 from typing import Callable, Iterator, TextIO
 
-from . import restarts
-from .experiment import Experiment, Row, Wish
-from .laboratory import Unfit, check_environment, error_document
+from . import pair, restarts
+from .experiment import Experiment, Row, Stages, Wish
+from .laboratory import REQUIRED, Unfit, check_environment, error_document
 from .modes import WAYS
 from .namespace import CommandFailed
 from .process import ProcessEnded
 from .shunt import CliFailed
 from .waiting import NotInTime
 
-EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment for experiment in restarts.EXPERIMENTS}
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment 
+                                      for experiment in (*restarts.EXPERIMENTS, *pair.EXPERIMENTS)}
 FAILURES = (NotInTime, ProcessEnded, CliFailed, CommandFailed, OSError, subprocess.SubprocessError)
 PROGRAMS = ("shunt", "shunt-dataplane", "shunt-controlplane", "shunt-decap")
 USUAL_REPEATS, USUAL_CONNECTIONS = 3, 200
@@ -76,13 +77,14 @@ def build() -> None:
         raise Unfit("the build failed; see what scripts/build said above")
 
 
-def performed(experiment: Experiment, wish: Wish, progress: Callable[[str], None]) -> Row:
+def performed(experiment: Experiment, wish: Wish, stages: Stages, progress: Callable[[str], None]) -> Row:
     """An experiment that could not be brought to its end has broken its promise: something did not come back."""
     progress(f"{experiment.name} {wish.mode}: {wish.repeats} times, {wish.connections} live connections, "
              f"{wish.workers} workers")
     try:
-        return experiment.judged(wish, experiment.run(wish, progress))
+        return experiment.judged(wish, experiment.run(wish, stages, progress))
     except FAILURES as failure:
+        stages.close()
         return experiment.judged(wish, {"failure": str(failure)})
 
 
@@ -100,10 +102,11 @@ def main(words: list[str]) -> int:
     out = sys.stderr if wanted.json else sys.stdout
     rows: list[Row] = []
     try:
-        check_environment()
+        check_environment((*REQUIRED, *pair.PROGRAMS))
         build()
-        for experiment, wish in wishes(wanted):
-            rows.append(performed(experiment, wish, lambda text: print(text, file=out, flush=True)))
+        with Stages() as stages:
+            for experiment, wish in wishes(wanted):
+                rows.append(performed(experiment, wish, stages, lambda text: print(text, file=out, flush=True)))
     except Unfit as unfit:
         print(f"resilience: {unfit}", file=sys.stderr)
         if wanted.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 from .config import lab_config, live_service, web_service
 from .experiment import LoadExperiment, Promise, Stage, Wish
@@ -79,10 +79,40 @@ class KillDataPlane(LoadExperiment):
         """How fast a successor of another shape serves again is measured, not promised."""
         return self.promises if wish.workers_after == wish.workers else self.loses_nothing
 
+    def prepare(self, stage: Stage) -> None:
+        """Flows that the tables would no longer choose: only who remembers them can serve them."""
+        heavy = stage.notes["heavy"] = not stage.notes.get("heavy", True)
+        set_weights(stage.shunt, "live", backend_address("b1"), 100 if heavy else 10)
+
     def strike(self, stage: Stage) -> dict[str, Any]:
-        stage.shunt.kill("dataplane")
-        stage.shunt.start_dataplane()
+        wish, shunt = stage.notes["wish"], stage.shunt
+        shunt.kill("dataplane")
+        if wish.workers_after != wish.workers:
+            before = shunt.config["dataplane"]["workers"]
+            set_workers(stage, wish.workers if before == wish.workers_after else wish.workers_after)
+        shunt.start_dataplane()
         return {}
+
+
+def set_weights(shunt: Shunt, service: str, addresses: Iterable[str], weight: int) -> None:
+    """Of those of the addresses that are backends of the service."""
+    (backends,) = (one["backend"] for one in shunt.config["service"] if one["name"] == service)
+    for address in {backend["address"] for backend in backends} & set(addresses):
+        shunt.cli("backend", "set", f"{service}/{address}", "--weight", str(weight))
+
+
+def set_workers(stage: Stage, workers: int) -> None:
+    """Of the next data plane, and as many queues of its interface, which packets are dealt to. What sends into queues
+    never has more of them than there are."""
+    shunt, switch = stage.shunt, stage.lab.network.switch
+    ends = [(shunt.balancer, "lan0", "rx"), (switch, "to-balancer", "tx")]
+    if workers < shunt.config["dataplane"]["workers"]:
+        ends.reverse()
+    for namespace, device, direction in ends:
+        namespace.run("ethtool", "-L", device, direction, str(workers))
+    config = shunt.config
+    config["dataplane"]["workers"] = config["dataplane"]["port"][0]["queues"] = workers
+    shunt.write_config(config)
 
 
 class LinkFlap(LoadExperiment):

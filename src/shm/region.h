@@ -49,6 +49,10 @@ class Region {
     // Of the file system, or of anonymous memory on reserved huge pages; 4096 where nothing was reserved.
     std::uint64_t page_bytes() const noexcept { return page_; }
 
+    // From now on what is missing of the file, because somebody cut it short, reads as zeros in this process; without
+    // this a touch of it is SIGBUS. What is written there is lost.
+    void survive_truncation() noexcept;
+
     // Allocates the file up to `bytes`; what was mapped stays where it is.
     Status grow(std::uint64_t bytes);
     // The lock of whoever serves this region; it dies with its holder. False: another process has it.
