@@ -9,6 +9,7 @@
 #include "dataplane/main/data_plane.h"
 #include "dataplane/main/inheritance.h"
 #include "dataplane/main/port_set.h"
+#include "dataplane/main/supervisor.h"
 #include "dataplane/neighbours/neighbours.h"
 #include "src/config/file.h"
 #include "src/config/validate.h"
@@ -20,6 +21,7 @@ struct Options {
     std::string config{"/etc/shunt/shunt.toml"};
     std::string run_directory{"/run/shunt"};
     bool detach{};
+    bool supervise{};
     int successor{-1};
 };
 
@@ -54,12 +56,15 @@ Status detach(const Options& options) {
     return dataplane::Neighbours::release_all();
 }
 
+// Of the data plane itself, whoever starts it.
+std::vector<std::string> arguments_of(const Options& options) {
+    return {"shunt-dataplane", "--config", options.config, "--run-dir", options.run_directory};
+}
+
 Status serve(const Options& options, dataplane::Inheritance* from) {
     const auto desired = read_configuration(options);
     if (!desired) return desired.error();
-    const std::vector<std::string> arguments{"shunt-dataplane", "--config", options.config, "--run-dir",
-                                             options.run_directory};
-    auto plane = dataplane::DataPlane::start(*desired, options.run_directory, arguments, from);
+    auto plane = dataplane::DataPlane::start(*desired, options.run_directory, arguments_of(options), from);
     if (!plane) return in_file(plane.error(), options.config);
     return (*plane)->run();
 }
@@ -75,6 +80,7 @@ Status succeed(const Options& options) {
 
 int run(const Options& options) {
     if (options.detach) return end_with(detach(options));
+    if (options.supervise) return dataplane::Supervisor(arguments_of(options), options.run_directory).run();
     if (options.successor >= 0) return end_with(succeed(options));
     return end_with(serve(options, nullptr));
 }
@@ -90,6 +96,8 @@ int main(int argc, char** argv) {
     app.add_option("--run-dir", options.run_directory, "Directory of this instance")->capture_default_str();
     app.add_flag("--detach", options.detach,
                  "Take the steering program off the configured interfaces, let go of the kernel's neighbours, and end");
+    app.add_flag("--supervise", options.supervise,
+                 "Run it in a process of its own, and start it again whenever it dies: for machines without systemd");
     app.add_option("--successor", options.successor)->group("");  // of `shunt upgrade`: the channel to whom we follow
     app.set_version_flag("--version", std::string("shunt-dataplane ") + SHUNT_VERSION);
     try {

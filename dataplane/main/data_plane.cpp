@@ -80,6 +80,7 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& 
                                                         .lock = from != nullptr ? from->state_lock.release() : -1});
     if (!state) return state.error();
     spdlog::info("{}", state->remark());
+    if (from != nullptr) die_if_asked("adopted");
 
     std::unique_ptr<DataPlane> self(new DataPlane(settings, directory, *std::move(prepared), *std::move(state)));
     self->arguments_ = std::move(arguments);
@@ -140,7 +141,9 @@ Status DataPlane::start_dpdk(const config::Dataplane& settings, const std::strin
                              Inheritance* from) {
     const dpdk::PoolSize size = prepared.ports.pool_size(settings.workers);
     prepared.can_inherit = from != nullptr && prepared.ports.can_inherit(*from, size);
-    const auto memory = dpdk::plan_memory(size, settings.workers, dpdk::system_memory());
+    dpdk::PoolSize wanted = size;
+    if (prepared.can_inherit) wanted.data_room = 0;  // the frames are there
+    const auto memory = dpdk::plan_memory(wanted, settings.workers, dpdk::system_memory());
     if (!memory) return memory.error();
     if (!memory->warning.empty()) spdlog::warn("{}", memory->warning);
     const auto arguments = dpdk::eal_arguments(prepared.cores, *memory);
@@ -248,7 +251,8 @@ void DataPlane::turn(Instant now) {
     if (acceptor_) take_newest(now);
     roll_out(now);
     if (requests_) requests_->turn(tables_, tick_at(now));
-    if (requests_) follow_upgrade(now);
+    if (requests_ && inherited_request_ == 0) follow_upgrade(now);
+    if (handed_over_) return;  // nothing here is ours any more
     if (now >= next_sums_) {
         flow_sums_.sum(state_);
         next_sums_ = now + FlowSums::interval;
@@ -486,6 +490,7 @@ Status DataPlane::take_over(Inheritance& from, const Inheritance::Stopped& stopp
     const Duration gap = running - stopped.at;
     spdlog::info("took over after {} us", gap.nanoseconds / 1000);
     requests_->finish_upgrade(gap, static_cast<std::uint32_t>(getpid()));
+    inherited_request_ = 0;
     return Done{};
 }
 

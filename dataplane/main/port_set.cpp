@@ -229,9 +229,11 @@ Status PortSet::open_af_xdp(OpenPort& port, const std::vector<dpdk::PacketPool>&
 // What the predecessor let through stays: it is read, and so may only be once nobody else writes there.
 Status PortSet::take_over_steering(OpenPort& port) {
     const auto& af_xdp = std::get<config::AfXdpPort>(port.settings.kind);
+    xdp::InterfaceLock lock(xdp::Descriptor(::dup(port.inherited->descriptor())));  // it is ours after a failure, too
     auto steering = xdp::Steering::succeed(*port.interface, af_xdp.generic ? xdp::Mode::generic : xdp::Mode::native,
-                                           *std::exchange(port.inherited, std::nullopt));
+                                           std::move(lock));
     if (!steering) return steering.error();
+    port.inherited.reset();
     port.steering = *std::move(steering);
     for (std::uint32_t i = 0; i < port.sockets.size(); ++i) {
         if (auto done = port.steering->connect(i, port.sockets[i]->socket()); !done) return done;
