@@ -19,6 +19,7 @@
 #include "controlplane/publish/free_space.h"
 #include "controlplane/publish/generation_writer.h"
 #include "controlplane/publish/requests.h"
+#include "controlplane/publish/shared_tables.h"
 #include "controlplane/publish/state_watch.h"
 #include "controlplane/publish/tables_file.h"
 #include "src/base/result.h"
@@ -46,7 +47,7 @@ class Publisher {
     // Used where no seed file is configured: random, but the same after a restart.
     const HashSeed& random_seed() const noexcept { return header().random_seed; }
     // The region as readers map it.
-    const std::byte* region() const noexcept { return region_.data(); }
+    const std::byte* region() const noexcept { return tables_.shared(); }
     std::uint64_t readable_bytes() const noexcept { return header().file_bytes.load(std::memory_order_acquire); }
     // Not empty if `open` had to replace a lost or damaged file: a sentence for the log.
     const std::string& replaced() const noexcept { return replaced_; }
@@ -54,8 +55,8 @@ class Publisher {
     // False while a data plane attaches, or has not taken over any of the last generations: changes coalesce. Ask again
     // a little later.
     bool may_publish();
-    // The generation that says what the image says: the present one if nothing changed. An error (no memory, or
-    // may_publish() is false) leaves the present one in force.
+    // The generation that says what the image says: the present one if nothing changed. A file that was damaged since
+    // is made again first. An error (no memory, or may_publish() is false) leaves the present one in force.
     Result<Generation> publish(const Image& image);
 
     Progress progress();
@@ -70,13 +71,18 @@ class Publisher {
     Generation next() const noexcept { return Generation(std::max(newest_, above_).value + 1); }
     const shm::Root* newest_root() const noexcept;
     void forget_before_ring();
-    void announce(Generation generation, shm::BlockOffset root, const BlockWriter& blocks);
+    void announce(Generation generation, shm::BlockOffset root);
     void settle(Generation generation, shm::BlockOffset root, const Image& image);
 
-    shm::TablesHeader& header() noexcept { return region_.at<shm::TablesHeader>(0); }
-    const shm::TablesHeader& header() const noexcept { return region_.at<const shm::TablesHeader>(0); }
+    bool damaged() const;
+    Status mend();
+    void stored() const {
+        if (options_.after_store) options_.after_store();
+    }
+    const shm::TablesHeader& header() const noexcept { return tables_.header(); }
 
-    shm::Region region_{};
+    SharedTables tables_{};
+    std::string path_{};
     StateWatch watch_{};
     NewTables options_{};
     std::string replaced_{};
@@ -84,6 +90,7 @@ class Publisher {
     Generation above_{};   // the next generation is above this one, too
     // Of these and older ones the file knows no blocks though somebody may hold them: it was made again.
     Generation forgotten_{};
+    Generation mended_{};  // when the file was made again because the data plane refused it
     FreeSpace free_{};
     std::vector<Extent> current_{};                            // blocks of the newest generation, by offset
     std::map<Generation, std::vector<Extent>> left_behind_{};  // by the last generation that had them

@@ -28,7 +28,8 @@ struct TablesInUse {
 };
 
 struct TablesFile {
-    shm::Region region{};
+    shm::Region own{};       // what it holds, in memory of this process
+    shm::Region file{};      // the file itself
     std::string replaced{};  // why a damaged or lost file was replaced by this new one; empty otherwise
     bool restored{};         // the new one has the generation of the data plane's copy, and no other
 };
@@ -38,6 +39,9 @@ struct TablesFile {
 // a file of a newer layout, and one that another process uses. In the place of one that is lost or damaged comes what
 // the data plane accepted last, block for block, if its copy is sound.
 Result<TablesFile> open_tables(const std::string& path, const NewTables& options, const TablesInUse& in_use);
+
+// A new file in the place of whatever is there, with all that `own` holds.
+Result<shm::Region> make_again(const std::string& path, const NewTables& options, shm::Region& own);
 
 // An empty region in zeroed memory.
 void format_tables(shm::Region& region, const HashSeed& random_seed);

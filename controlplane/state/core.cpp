@@ -371,6 +371,16 @@ void Core::watch_dataplane(const Progress& progress, Now now) {
                      " and stays with " + std::to_string(progress.accepted.value)},
             now);
     }
+    if (progress.file_damaged && !seen_.file_damaged) {
+        log({.kind = EventKind::publish,
+             .level = EventLevel::error,
+             .text = "the tables file was damaged or removed: it is made again"},
+            now);
+    }
+    if (progress.file_damaged) {
+        ++change_;
+        urgent_ = true;
+    }
     const bool other_ports = progress.ports != seen_.ports;
     seen_ = progress;
     if (!other_ports) return;

@@ -163,7 +163,7 @@ Status DataPlane::start_dpdk(const config::Dataplane& settings, const std::strin
 }
 
 Status DataPlane::begin() {
-    if (auto mapped = tables_region_.map(); !mapped) return mapped.error();
+    if (auto mapped = map_tables(); !mapped) return mapped.error();
     if (auto done = ports_.open(pools_); !done) return done;
     ports_.describe(state_);
     return start_neighbours();
@@ -283,9 +283,26 @@ void DataPlane::wait_for_work() {
     neighbours_spoke_ = events[1].revents != 0;
 }
 
+// The control plane's file; if that is of no use to the flows there are, what was kept of it: then the last tables stay
+// in force until there is a better file.
+Result<bool> DataPlane::map_tables() {
+    const std::uint64_t known = state_.header().tables_identity;
+    const auto fits = [known](const TablesRegion& region) {
+        return region.is_sound() && (known == 0 || known == shm::identity_of(region.header()));
+    };
+    auto mapped = tables_region_.map();
+    if (tables_region_.is_newer() || (mapped && *mapped && fits(tables_region_))) return mapped;
+    TablesRegion kept(tables_region_.path());
+    const auto copy = kept.map_copy();
+    if (!copy || !*copy || !fits(kept)) return mapped;
+    spdlog::error("{} cannot be used: what was kept of it stays in force", tables_region_.path());
+    tables_region_ = std::move(kept);
+    return true;
+}
+
 // Daemons start in any order: until there are tables, there is nothing to forward by.
 void DataPlane::look_for_tables() {
-    const auto mapped = tables_region_.mapped() ? Result<bool>(true) : tables_region_.map();
+    const auto mapped = tables_region_.mapped() ? Result<bool>(true) : map_tables();
     if (!mapped) return report(mapped.error());
     if (!*mapped) return;
     failure_ = use_tables();
@@ -325,6 +342,12 @@ void DataPlane::take_newest(Instant now) {
     rollout_.accepted(tables_.generation());
 }
 
+// What was refused was in a file that is gone: another one may have a generation of the same number.
+void DataPlane::forget_refusal() {
+    last_refused_ = 0;
+    state_.header().refused_generation.store(0, std::memory_order_relaxed);
+}
+
 void DataPlane::tell_refusals() {
     const std::uint64_t refused = state_.header().refused_generation.load(std::memory_order_relaxed);
     if (refused == last_refused_) return;
@@ -338,7 +361,7 @@ void DataPlane::tell_refusals() {
 }
 
 void DataPlane::roll_out(Instant now) {
-    if (const auto passed = rollout_.step(now, state_.workers())) {
+    if (const auto passed = rollout_.step(state_.workers())) {
         to_follow_ = *passed;
         next_follow_ = now;
     }
@@ -380,14 +403,14 @@ void DataPlane::follow_replacement() {
     spdlog::warn("{} was replaced by a file that goes on where it left off", tables_region_.path());
     tables_region_ = std::move(other);
     requests_->follow(tables_region_.header());
-    last_refused_ = 0;
+    forget_refusal();
 }
 
-// Its numbers are others than those of the flows. Not before there is something sound in it.
+// Its numbers are others than those of the flows. Not before there is something new in it, and sound: it may be the old
+// file, damaged.
 void DataPlane::start_over(TablesRegion other) {
-    const Generation newest(other.header().published.load(std::memory_order_acquire));
-    const auto root = shm::find_root(other.header(), newest);
-    if (!root || shm::Validator(other.data(), other.readable()).check(newest, *root)) return;
+    const std::uint64_t newest = other.header().published.load(std::memory_order_acquire);
+    if (newest <= state_.header().accepted.load(std::memory_order_relaxed) || !other.is_sound()) return;
     halt_workers();
     workers_.clear();
     tables_ = {};
@@ -395,7 +418,7 @@ void DataPlane::start_over(TablesRegion other) {
     to_follow_.reset();
     state_.header().accepted.store(0, std::memory_order_seq_cst);
     tables_region_ = std::move(other);
-    last_refused_ = 0;
+    forget_refusal();
     stop_workers_ = false;
     failure_ = use_tables();
     stop_ = stop_ || !failure_;
@@ -512,8 +535,7 @@ void DataPlane::watch_over(Instant now) {
 // Whether a generation waits for it or not: keepalived knows since long, and the share of the flows that is its stands
 // still, too.
 void DataPlane::give_up_if_stalled() {
-    const auto laggard = rollout_.stalled();
-    const auto worker = laggard ? laggard : watch_.still_for(stall_limit);
+    const auto worker = watch_.stalled();
     if (!worker) return;
     spdlog::critical("worker {} has stood still for 2 s: giving up, so that a successor takes over its flows",
                      worker->value);

@@ -92,12 +92,14 @@ class DataPlane {
     void turn(Instant now);
     void hear(News& news, Instant now);
     void wait_for_work();
+    Result<bool> map_tables();
     void look_for_tables();
     Status use_tables();
     void follow_replacement();
     void start_over(TablesRegion other);
     void take_newest(Instant now);
     void tell_refusals();
+    void forget_refusal();
     void roll_out(Instant now);
     void keep_links(Instant now);
     void keep_house(Instant now);

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Callable, Iterator, TextIO
 
-from . import pair, restarts
+from . import damage, pair, restarts
 from .experiment import Experiment, Row, Stages, Wish
 from .laboratory import REQUIRED, Unfit, check_environment, error_document
 from .modes import WAYS
@@ -18,7 +18,7 @@ from .shunt import CliFailed
 from .waiting import NotInTime
 
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment 
-                                      for experiment in (*restarts.EXPERIMENTS, *pair.EXPERIMENTS)}
+                                      for experiment in (*restarts.EXPERIMENTS, *damage.EXPERIMENTS, *pair.EXPERIMENTS)}
 FAILURES = (NotInTime, ProcessEnded, CliFailed, CommandFailed, OSError, subprocess.SubprocessError)
 PROGRAMS = ("shunt", "shunt-dataplane", "shunt-controlplane", "shunt-decap")
 USUAL_REPEATS, USUAL_CONNECTIONS = 3, 200

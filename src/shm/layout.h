@@ -407,6 +407,7 @@ struct alignas(cache_line_bytes) TablesHeader {
     alignas(cache_line_bytes) std::array<char, 1024> program;
 };
 constexpr std::uint64_t first_block_offset = 4096;
+constexpr std::size_t written_by_publisher = offsetof(TablesHeader, requested);  // requests stand behind
 
 // Tells one tables file from another: ids mean something only within the file they come from.
 constexpr std::uint64_t identity_of(const TablesHeader& header) noexcept {

@@ -188,6 +188,7 @@ bool Region::at_its_path() const noexcept {
 }
 
 void Region::survive_truncation() noexcept {
+    if (mapping_of(reinterpret_cast<std::uintptr_t>(data_)) != nullptr) return;
     catch_bus_errors();
     for (Mapping& mapping : surviving) {
         if (mapping.end.load() != 0) continue;

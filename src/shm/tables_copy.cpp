@@ -32,8 +32,8 @@ Result<TablesCopy> TablesCopy::make(const std::string& path, const TablesHeader&
     return copy;
 }
 
-TablesCopy TablesCopy::in_memory(std::uint64_t bytes, const TablesHeader& original) {
-    TablesCopy copy(Region::anonymous(bytes), "");
+TablesCopy TablesCopy::in_memory(Region memory, const TablesHeader& original) {
+    TablesCopy copy(std::move(memory), "");
     copy.format(original);
     return copy;
 }

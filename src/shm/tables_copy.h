@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "src/base/result.h"
 #include "src/shm/layout.h"
@@ -24,8 +25,8 @@ class TablesCopy {
 
     // An empty one, as yet without its name.
     static Result<TablesCopy> make(const std::string& path, const TablesHeader& original);
-    // In memory of this process, for tests.
-    static TablesCopy in_memory(std::uint64_t bytes, const TablesHeader& original);
+    // In zeroed memory of this process.
+    static TablesCopy in_memory(Region memory, const TablesHeader& original);
 
     const std::byte* data() const noexcept { return region_.data(); }
     std::uint64_t bytes() const noexcept { return region_.allocated(); }
@@ -39,6 +40,7 @@ class TablesCopy {
     // Takes the place of a predecessor's copy, once there is a generation in this one. An error: then no file has the
     // name, for a stale copy is worse than none.
     Status take_name();
+    Region release() && { return std::move(region_); }
 
   private:
     TablesCopy(Region region, std::string path) : region_(std::move(region)), path_(std::move(path)) {}

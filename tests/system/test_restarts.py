@@ -2,7 +2,9 @@
 
 import time
 
+import pytest
 from lab.config import DETECTION_LIMIT_MS
+from lab.namespace import run
 from lab.network import VIP, backend_address
 from lab.shunt import unbalanced
 from lab.waiting import wait_until
@@ -46,6 +48,40 @@ def test_a_backend_that_is_down_stays_out_when_the_control_plane_restarts(lab):
     assert all(hashes == before for hashes in seen)
     lab.nginx["b3"].thaw()
     shunt.wait_for_slots("web", addresses, present=True)
+
+
+@pytest.fixture
+def small_state_directory(lab):
+    """The control plane's state directory is a file system of 64 KiB meanwhile."""
+    shunt = lab.shunt
+    shunt.kill("controlplane")
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "small", str(shunt.state_dir)])
+    shunt.start_controlplane()
+    yield shunt.state_dir
+    shunt.kill("controlplane")
+    run(["umount", str(shunt.state_dir)])
+    shunt.start_controlplane()
+
+
+def test_a_full_disk_refuses_changes_and_touches_no_traffic(lab, small_state_directory):
+    shunt, filler = lab.shunt, small_state_directory / "filler"
+    live = lab.live(VIP, connections=50, udp_rate=1000)
+    wait_until_live(live, 50)
+    before = shunt.hashes(), shunt.passed_generation()
+    with open(filler, "wb", buffering=0) as file, pytest.raises(OSError):
+        while True:
+            file.write(bytes(4096))
+    refused = shunt.call("backend", "set", "web/198.18.2.11", "--weight", "50")
+    assert refused.returncode == 1 and "No space left" in refused.stderr and "make room" in refused.stderr
+    assert (shunt.hashes(), shunt.passed_generation()) == before
+    more_exchanges(live)
+    filler.unlink()
+    for weight in "50", "100":
+        shunt.cli("backend", "set", "web/198.18.2.11", "--weight", weight)
+    assert shunt.hashes() == before[0]
+    more_exchanges(live)
+    last = live.finish()
+    assert last["troubles"] == {} and last["tcp"]["live"] == 50 and last["udp"]["lost"] == 0, last
 
 
 def test_clients_that_repeat_to_a_dead_data_plane_get_no_reset(lab):

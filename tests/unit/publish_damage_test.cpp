@@ -120,7 +120,7 @@ TEST_F(Damage, TenThousandFlipsAnywhereAreRefusedByReasonOrHarmless) {
     for (int i = 0; i < 10'000; ++i) {
         const std::uint64_t bit = fleet_.below(bytes_ * 8);
         flip(bit);
-        shm::TablesCopy copy = shm::TablesCopy::in_memory(bytes_, header);
+        shm::TablesCopy copy = shm::TablesCopy::in_memory(shm::Region::anonymous(bytes_), header);
         shm::Acceptor acceptor(base_, bytes_, *state, &copy);
         state->refused_generation.store(0);
         const auto tables = acceptor.validate_newest();
