@@ -327,7 +327,7 @@ void add_to(Json& answer, const UpgradeReply& reply) {
     answer["timed_out"] = reply.timed_out;
     answer["gap_ms"] = reply.timed_out ? Json(nullptr) : Json(milliseconds);
     answer["pid"] = reply.timed_out ? Json(nullptr) : Json(reply.successor);
-    answer["text"] = reply.timed_out ? Json("timed out, the upgrade goes on")
+    answer["text"] = reply.timed_out ? std::string("timed out, the upgrade goes on")
                                      : "process " + answer["pid"].dump() + " took over; nobody forwarded for " +
                                            answer["gap_ms"].dump() + " ms";
 }
