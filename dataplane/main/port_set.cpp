@@ -229,7 +229,7 @@ Status PortSet::open_af_xdp(OpenPort& port, const std::vector<dpdk::PacketPool>&
 // What the predecessor let through stays: it is read, and so may only be once nobody else writes there.
 Status PortSet::take_over_steering(OpenPort& port) {
     const auto& af_xdp = std::get<config::AfXdpPort>(port.settings.kind);
-    xdp::InterfaceLock lock(xdp::Descriptor(::dup(port.inherited->descriptor())));  // it is ours after a failure, too
+    xdp::InterfaceLock lock(xdp::Descriptor::copy_of(port.inherited->descriptor()));  // it is ours after a failure, too
     auto steering = xdp::Steering::succeed(*port.interface, af_xdp.generic ? xdp::Mode::generic : xdp::Mode::native,
                                            std::move(lock));
     if (!steering) return steering.error();

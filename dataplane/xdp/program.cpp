@@ -74,7 +74,7 @@ Result<Program> prepare_program(const Interface& interface, Mode mode) {
     const auto skeleton = load(interface);
     if (!skeleton) return skeleton.error();
     Program program;
-    program.descriptor = Descriptor(::dup(bpf_program__fd((*skeleton)->progs.xsk_def_prog)));
+    program.descriptor = Descriptor::copy_of(bpf_program__fd((*skeleton)->progs.xsk_def_prog));
     program.mode = mode;
     if (!program.descriptor) return kernel_failure(interface, "cannot keep the steering program", errno);
     return program;
