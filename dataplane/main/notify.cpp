@@ -14,11 +14,11 @@ void ReadyFile::remove_leftover() const {
 }
 
 ReadyFile::~ReadyFile() {
-    if (!path_.empty()) remove_leftover();
+    if (is_ours_) remove_leftover();
 }
 
 void ReadyFile::leave_to(int successor) {
-    path_.clear();
+    is_ours_ = false;
     sd_notifyf(0, "MAINPID=%d", successor);
 }
 
@@ -31,6 +31,7 @@ Status ReadyFile::announce() {
     std::error_code error;
     if (file) std::filesystem::rename(fresh, path_, error);
     if (!file || error) return Error{.message = "cannot write the file that says ready", .file = path_};
+    is_ours_ = true;
     sd_notify(0, "READY=1");
     return Done{};
 }

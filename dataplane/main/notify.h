@@ -12,7 +12,8 @@ namespace shunt::dataplane {
 class ReadyFile {
   public:
     explicit ReadyFile(const std::string& directory) : path_(directory + "/dataplane.ready") {}
-    ReadyFile(ReadyFile&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+    ReadyFile(ReadyFile&& other) noexcept
+        : path_(std::move(other.path_)), is_ours_(std::exchange(other.is_ours_, false)) {}
     ReadyFile& operator=(ReadyFile&&) = delete;
     ~ReadyFile();
 
@@ -23,6 +24,7 @@ class ReadyFile {
 
   private:
     std::string path_;
+    bool is_ours_{};  // else it is a predecessor's, or there is none
 };
 
 }  // namespace shunt::dataplane

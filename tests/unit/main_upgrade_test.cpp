@@ -163,7 +163,7 @@ TEST_F(UpgradeRequests, ASuccessorAnswersTheOneItWasStartedForAndGoesOn) {
     ask(shm::RequestKind::upgrade);
     turn(requests_);
     ask(shm::RequestKind::none);
-    Requests successor(header_, instance_.state(), {&instance_.worker(0).forget_list()}, {}, 1);
+    Requests successor(header_, instance_.state(), {&instance_.worker(0).forget_list()}, {}, nullptr, 1);
     turn(successor);
     EXPECT_EQ(answered(), 0U);
     successor.finish_upgrade(Duration::milliseconds(3), 77);
