@@ -376,6 +376,7 @@ enum class RequestKind : std::uint32_t {
     none = 0,
     kill_flows,
     wedge_worker,  // for tests: filter.workers stand still for `milliseconds`
+    upgrade,       // hand over to a process of TablesHeader::program, ready within `milliseconds`
 };
 
 // What the control plane asks of a running data plane. Complete before `requested` names it; its place is used again
@@ -383,7 +384,7 @@ enum class RequestKind : std::uint32_t {
 struct alignas(cache_line_bytes) Request {
     std::uint64_t number;
     RequestKind kind;
-    std::uint32_t milliseconds;  // wedge_worker
+    std::uint32_t milliseconds;  // wedge_worker, upgrade
     FlowFilter filter;
 };
 
@@ -402,6 +403,10 @@ struct alignas(cache_line_bytes) TablesHeader {
 
     alignas(cache_line_bytes) std::atomic<std::uint64_t> requested;  // the number of the newest request, from 1
     std::array<Request, request_ring> requests;                      // number n at n % request_ring
+
+    // Since layout 5. What an upgrade is to start, a path; empty: what runs. Written before the request, and of one
+    // that waits there is only one.
+    alignas(cache_line_bytes) std::array<char, 1024> program;
 };
 constexpr std::uint64_t first_block_offset = 4096;
 constexpr std::size_t written_by_publisher = offsetof(TablesHeader, requested);  // requests stand behind
@@ -460,10 +465,12 @@ enum class RequestOutcome : std::uint32_t {
 
 // The answer to a request. Complete before `answered` names it.
 struct alignas(cache_line_bytes) RequestAnswer {
-    std::uint64_t number;
-    RequestOutcome outcome;
-    std::uint32_t reserved;
-    std::uint64_t flows;  // that were killed
+    std::uint64_t number{};
+    RequestOutcome outcome{};
+    std::uint32_t successor{};  // its process id, of an upgrade
+    std::uint64_t flows{};      // that were killed
+    std::int64_t
+        gap_nanoseconds{};  // of an upgrade: from the last poll of the old workers to the first of all new ones
 };
 
 // A region that was looked after by another process: what it remembers is found by looking aside into it.
@@ -540,6 +547,9 @@ struct alignas(cache_line_bytes) StateHeader {
     std::atomic<std::int64_t> health_since;        // of its state; CLOCK_MONOTONIC, ns
     std::atomic<std::uint32_t> track_file_failed;  // 1: keepalived does not hear of it
     std::array<Counter, node_faults> faults;       // how often each of them began
+
+    // Why the newest request that was refused was; a sentence, complete before it is answered.
+    alignas(cache_line_bytes) std::array<char, 256> refusal;
 };
 // Where what follows the header begins, in every layout.
 constexpr std::uint64_t first_worker_offset = 4096;

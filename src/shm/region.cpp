@@ -98,6 +98,7 @@ Region& Region::operator=(Region&& other) noexcept {
     std::swap(reserved_, other.reserved_);
     std::swap(allocated_, other.allocated_);
     std::swap(file_, other.file_);
+    std::swap(lock_, other.lock_);
     std::swap(page_, other.page_);
     std::swap(path_, other.path_);
     return *this;
@@ -109,6 +110,7 @@ Region::~Region() {
         munmap(data_, reserved_);
     }
     if (file_ >= 0) close(file_);
+    if (lock_ >= 0) close(lock_);
 }
 
 Status Region::map(int protection, std::uint64_t reserve_bytes) {
@@ -214,6 +216,7 @@ Status Region::grow(std::uint64_t bytes) {
 }
 
 bool Region::try_lock() noexcept {
+    if (lock_ >= 0) return true;
     struct flock lock = whole_file_lock();
     return fcntl(file_, F_OFD_SETLK, &lock) == 0;
 }

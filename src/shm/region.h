@@ -60,6 +60,10 @@ class Region {
     Status grow(std::uint64_t bytes);
     // The lock of whoever serves this region; it dies with its holder. False: another process has it.
     bool try_lock() noexcept;
+    // It is held by this descriptor of the file, which somebody who is going to end shares with us. Takes ownership.
+    void inherit_lock(int descriptor) noexcept { lock_ = descriptor; }
+    // The descriptor that holds it, once it is ours.
+    int lock_descriptor() const noexcept { return lock_ >= 0 ? lock_ : file_; }
     // Does a process other than this one hold the lock?
     bool locked_by_other() const noexcept;
 
@@ -70,6 +74,7 @@ class Region {
     std::uint64_t reserved_{};
     std::uint64_t allocated_{};  // from the start on, as far as this object knows
     int file_{-1};
+    int lock_{-1};  // inherited; else it is held by file_
     std::uint64_t page_{4096};
     std::string path_{};
 };
