@@ -350,6 +350,7 @@ void DataPlane::keep_house(Instant now) {
     report(ports_.count(state_));
     watch_.counted(signs());
     for (const auto& neighbour : links_->next_used()) report(neighbours_->request(neighbour));
+    if (tables_.generation()) report(copy_->take_name());
     if (acceptor_ && tables_region_.replaced()) follow_replacement();
 }
 
