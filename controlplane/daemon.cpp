@@ -22,6 +22,7 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -31,6 +32,7 @@
 #include "controlplane/network/routes.h"
 #include "controlplane/server/api.h"
 #include "controlplane/server/http.h"
+#include "controlplane/server/monitor.h"
 #include "controlplane/state/boot.h"
 #include "controlplane/state/core.h"
 #include "controlplane/state/live_outside.h"
@@ -181,6 +183,7 @@ class Daemon {
           api_(
               core_, events_, ha_, [this] { return documents(); }, geteuid(),
               [this](std::function<void()> work) { asio::post(io_, std::move(work)); }),
+          monitor_([this] { return documents(); }),
           file_(options.config_file),
           state_file_(options.run_directory + "/shm/state"),
           watched_state_(options.run_directory + "/shm/state") {}
@@ -190,6 +193,7 @@ class Daemon {
 
   private:
     Status listen();
+    void listen_openly();
     Documents documents();
     void wake();
     void advance();
@@ -213,10 +217,15 @@ class Daemon {
     Prober prober_;
     Ha ha_;
     Api api_;
+    Monitor monitor_;
     WatchedFile file_;
     shm::StateFile state_file_;
     shm::StateFile watched_state_;  // another one: what documents read of the first stays mapped
     std::unique_ptr<HttpServer> server_{};
+    std::unique_ptr<HttpServer> open_server_{};  // on a TCP port, if one is wanted
+    std::optional<AddressAndPort> open_at_{};    // as wanted, whether it could be had or not
+    Instant next_open_{};
+    std::string open_problem_{};
     asio::steady_timer timer_{io_};
     asio::steady_timer watch_timer_{io_};
     asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
@@ -258,9 +267,33 @@ Status Daemon::listen() {
     return Done{};
 }
 
+// Where [http] says; if that is impossible now, again a little later. The API does not depend on it.
+void Daemon::listen_openly() {
+    const auto& wanted = core_.wanted().desired.http_listen;
+    const bool as_wanted = wanted == open_at_ && (open_server_ != nullptr || !wanted);
+    const Now at = now();
+    if (as_wanted || (wanted == open_at_ && at.instant < next_open_)) return;
+    open_at_ = wanted;
+    next_open_ = at.instant + Core::retry;
+    open_server_.reset();
+    std::string problem;
+    if (wanted) {
+        auto server = HttpServer::listen(
+            io_, *wanted,
+            [this](const HttpRequest& request, const HttpReply& reply) { monitor_.handle(request, reply); },
+            Monitor::error_page, Monitor::limits);
+        if (server) open_server_ = std::move(*server);
+        if (!server) problem = server.error().text();
+    }
+    if (problem == open_problem_) return;
+    open_problem_ = problem;
+    if (!problem.empty()) log(EventKind::controlplane, EventLevel::error, problem);
+}
+
 Documents Daemon::documents() {
     facts_.file_differs = file_.differs_from(core_.wanted().file_hash);
     facts_.host_warnings = host_warnings();
+    if (!open_problem_.empty()) facts_.host_warnings.push_back(open_problem_);
     facts_.ha = &ha_;
     return {core_, state_file_.look(), outside_.tables(), facts_, now()};
 }
@@ -287,6 +320,7 @@ void Daemon::advance() {
 }
 
 void Daemon::watch_dataplane() {
+    listen_openly();
     ha_.configure(core_.wanted().desired.ha);
     ha_.look(dataplane_signs(), now());
     watch_timer_.expires_after(std::chrono::nanoseconds(Ha::interval.nanoseconds));

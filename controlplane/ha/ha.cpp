@@ -92,7 +92,7 @@ void Ha::judge(Now now) {
         next_file_look_ = now.instant + file_interval;
         own_.take_as_it_is();
     }
-    if (stale()) {
+    if (stale() || !withdrawn_.empty()) {
         sound_since_.reset();
         return say(Track::fault, now);
     }
@@ -154,7 +154,9 @@ std::vector<std::string> Ha::reasons_against() const {
     } else if (signs_.health.state != State::fit) {
         all.push_back("nothing is wrong any more, but not yet for long enough");
     }
-    if (!held_back_.empty()) all.push_back(held_back_);
+    for (const std::string& reason : {withdrawn_, held_back_}) {
+        if (!reason.empty()) all.push_back(reason);
+    }
     for (const config::TrackFile* file : {&dataplanes_, &own_}) {
         if (file->path().empty() || file->read() == Track::serves) continue;
         const auto says = file->read();

@@ -67,6 +67,9 @@ class Ha {
     // Why this node had better not become master again, though its data plane lives; empty: nothing. While there is a
     // reason a 1 in the file stays, but a 0 too.
     void hold_back(std::string reason) { held_back_ = std::move(reason); }
+    // Why this node is to give its traffic to others, though nothing is wrong; empty: it is not. While there is a
+    // reason the file says 1.
+    void withdraw(std::string reason) { withdrawn_ = std::move(reason); }
 
     bool configured() const noexcept { return wanted_.has_value(); }
     bool stale() const noexcept;
@@ -100,6 +103,7 @@ class Ha {
     std::optional<Instant> sound_since_{};
     Instant next_file_look_{};
     std::string held_back_{};
+    std::string withdrawn_{};
     std::string problem_{};
 };
 

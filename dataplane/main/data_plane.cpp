@@ -322,7 +322,7 @@ void DataPlane::tell_refusals() {
 }
 
 void DataPlane::roll_out(Instant now) {
-    if (const auto passed = rollout_.step(now, state_.workers())) {
+    if (const auto passed = rollout_.step(state_.workers())) {
         to_follow_ = *passed;
         next_follow_ = now;
     }
@@ -395,8 +395,7 @@ void DataPlane::watch_over(Instant now) {
 // Whether a generation waits for it or not: keepalived knows since long, and the share of the flows that is its stands
 // still, too.
 void DataPlane::give_up_if_stalled() {
-    const auto laggard = rollout_.stalled();
-    const auto worker = laggard ? laggard : watch_.still_for(stall_limit);
+    const auto worker = watch_.stalled();
     if (!worker) return;
     spdlog::critical("worker {} has stood still for 2 s: giving up, so that a successor takes over its flows",
                      worker->value);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "dataplane/main/rollout.h"
+
 namespace shunt::dataplane {
 namespace {
 
@@ -12,12 +14,6 @@ std::uint64_t received_by_all(std::span<const shm::WorkerBlock> workers, std::si
     std::uint64_t sum = 0;
     for (const auto& worker : workers) sum += worker.ports[port].received.read();
     return sum;
-}
-
-// A worker that sleeps holds nothing, and takes what is accepted when it wakes.
-bool uses(const shm::WorkerBlock& worker, Generation generation) noexcept {
-    return worker.online.load(std::memory_order_seq_cst) == 0 ||
-           worker.passed.load(std::memory_order_acquire) >= generation.value;
 }
 
 }  // namespace
@@ -43,7 +39,7 @@ void Liveness::look_at_workers(Duration since, const Signs& signs) {
     workers_.resize(signs.workers.size());
     for (std::size_t i = 0; i < workers_.size(); ++i) {
         const std::uint64_t heartbeat = signs.workers[i].heartbeat.read();
-        const bool moved = heartbeat != workers_[i].heartbeat && uses(signs.workers[i], signs.accepted);
+        const bool moved = heartbeat != workers_[i].heartbeat && has_passed(signs.workers[i], signs.accepted);
         workers_[i].heartbeat = heartbeat;
         workers_[i].stillness.look(since, moved);
     }

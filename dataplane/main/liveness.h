@@ -30,7 +30,9 @@ class Liveness {
     // A worker that stands still for so long is a fault: so that a stall of 100 ms never is one, and a wedged worker
     // always within 250 ms.
     static constexpr Duration still_limit = Duration::milliseconds(150);
-    // The most that one look adds to that.
+    // When the process ends over it, so that a successor serves its flows (DESIGN section 3).
+    static constexpr Duration stall_limit = Duration::seconds(2);
+    // The most that one look adds to either.
     static constexpr Duration longest_step = Duration::milliseconds(20);
     // From count to count: packets were steered to a port and none was received. So often in a row is a fault.
     static constexpr std::uint32_t counts_in_vain = 2;
@@ -52,8 +54,8 @@ class Liveness {
     }
 
     const shm::NodeHealth& health() const noexcept { return health_; }
-    // The worker that has stood still for longer than `limit`.
-    std::optional<WorkerIndex> still_for(Duration limit) const noexcept;
+    // The worker that has stood still for longer than `stall_limit`.
+    std::optional<WorkerIndex> stalled() const noexcept { return still_for(stall_limit); }
 
   private:
     struct Worker {
@@ -70,6 +72,7 @@ class Liveness {
         std::uint16_t place{};  // a worker or a port
     };
 
+    std::optional<WorkerIndex> still_for(Duration limit) const noexcept;
     void look_at_workers(Duration since, const Signs& signs);
     Fault find_fault(const Signs& signs) const noexcept;
 

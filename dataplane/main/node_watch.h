@@ -33,7 +33,7 @@ class NodeWatch {
     // Before the workers are stopped.
     void end(Instant now, const shm::State& state);
 
-    std::optional<WorkerIndex> still_for(Duration limit) const noexcept { return liveness_.still_for(limit); }
+    std::optional<WorkerIndex> stalled() const noexcept { return liveness_.stalled(); }
 
   private:
     void tell(Instant now, const shm::State& state);

@@ -115,6 +115,21 @@ TEST_F(HaTest, WhileItIsHeldBackAOneStaysAndAZeroToo) {
     EXPECT_EQ(text(path_), "0\n");
 }
 
+TEST_F(HaTest, WhileItIsWithdrawnTheFileSaysOne) {
+    live(hold + ms(50));
+    ha_.withdraw("the node is drained");
+    look();
+    EXPECT_EQ(text(path_), "1\n");
+    EXPECT_EQ(ha_.reasons_against().front(), "the node is drained");
+    looks(hold * 2);
+    EXPECT_EQ(text(path_), "1\n");
+    ha_.withdraw("");
+    looks(hold - ms(50));
+    EXPECT_EQ(text(path_), "1\n");
+    looks(ms(100));
+    EXPECT_EQ(text(path_), "0\n");
+}
+
 TEST_F(HaTest, AFileThatCannotBeWrittenIsAProblemUntilItCan) {
     live(hold + ms(50));
     std::filesystem::remove(path_);
