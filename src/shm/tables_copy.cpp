@@ -6,11 +6,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <string>
-#include <system_error>
 #include <utility>
 
+#include "src/shm/region_files.h"
 #include "src/shm/validate.h"
 
 namespace shunt::shm {
@@ -23,25 +22,12 @@ bool same(const BlockHeader& a, const BlockHeader& b) noexcept {
            a.checksum == b.checksum;
 }
 
-// Copies that nobody keeps any more, and one of a process that had our number. PATH itself is what the last of them is
-// known by.
-void remove_unkept(const std::string& path) {
-    namespace fs = std::filesystem;
-    const std::string own = path + "." + std::to_string(getpid());
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(fs::path(path).parent_path(), ignored)) {
-        const std::string name = entry.path();
-        if (!name.starts_with(path + ".")) continue;
-        const auto region = Region::open(name, Region::Access::read_only);
-        if (name == own || !region || !region->locked_by_other()) unlink(name.c_str());
-    }
-}
-
 }  // namespace
 
 Result<TablesCopy> TablesCopy::make(const std::string& path, const TablesHeader& original) {
-    remove_unkept(path);
-    auto region = Region::create(path + "." + std::to_string(getpid()), growth, std::max(original.reserved_bytes, growth));
+    const std::string own = path + "." + std::to_string(getpid());
+    remove_unheld(path + ".", own);  // `path` itself is what the last of them is known by
+    auto region = Region::create(own, growth, std::max(original.reserved_bytes, growth));
     if (!region) return region.error();
     region->try_lock();
     region->survive_truncation();
@@ -100,7 +86,8 @@ Status TablesCopy::take_name() {
     if (path_.empty() || region_.is_at(path_)) return Done{};
     const std::string draft = region_.path() + ".new";
     unlink(draft.c_str());
-    if (link(region_.path().c_str(), draft.c_str()) == 0 && std::rename(draft.c_str(), path_.c_str()) == 0) return Done{};
+    if (link(region_.path().c_str(), draft.c_str()) == 0 && std::rename(draft.c_str(), path_.c_str()) == 0)
+        return Done{};
     const int error = errno;
     unlink(path_.c_str());
     return Error{.message = std::string("cannot give the copy of the tables its name: ") + std::strerror(error),
