@@ -295,7 +295,8 @@ Documents Daemon::documents() {
     facts_.host_warnings = host_warnings();
     if (!open_problem_.empty()) facts_.host_warnings.push_back(open_problem_);
     facts_.ha = &ha_;
-    return {core_, state_file_.look(), outside_.tables(), facts_, now()};
+    const auto state = state_file_.look();
+    return {core_, state, state_file_.left(), outside_.tables(), facts_, now()};
 }
 
 // Soon, and once for however many events come together.
@@ -322,6 +323,7 @@ void Daemon::advance() {
 void Daemon::watch_dataplane() {
     listen_openly();
     ha_.configure(core_.wanted().desired.ha);
+    ha_.withdraw(is_drained(core_.wanted()) ? "the node is drained" : "");
     ha_.look(dataplane_signs(), now());
     watch_timer_.expires_after(std::chrono::nanoseconds(Ha::interval.nanoseconds));
     watch_timer_.async_wait([this](const ErrorCode& error) {
@@ -333,7 +335,10 @@ DataplaneSigns Daemon::dataplane_signs() {
     const auto state = watched_state_.look();
     if (!state || !watched_state_.held()) return {};
     const shm::StateHeader& header = state->header();
-    const shm::NodeHealth health = header.health.load(std::memory_order_acquire);
+    // Until it is ready the word may still be a predecessor's.
+    const bool ready = header.ready.load(std::memory_order_acquire) != 0;
+    constexpr shm::NodeHealth starting{.state = shm::NodeHealth::State::unfit, .fault = shm::NodeFault::starting};
+    const shm::NodeHealth health = ready ? header.health.load(std::memory_order_acquire) : starting;
     return {.held = true,
             .heartbeat = header.heartbeat.load(std::memory_order_relaxed),
             .health = health,
@@ -404,6 +409,12 @@ Status detach(const DaemonOptions& options) {
     if (access(options.run_directory.c_str(), F_OK) == 0) {  // else nobody can run there
         if (const Status locked = lock.take(options.run_directory + "/controlplane.lock"); !locked)
             return locked.error();
+    }
+    if (const auto file = read_config_file(options.config_file); file && !file->desired.announce_device.empty()) {
+        Announcer announcer;
+        const auto found = announcer.found_on(file->desired.announce_device);
+        if (!found) return found.error();
+        if (const Status gone = announcer.announce({}); !gone) return gone.error();
     }
     return Guard(instance_name(options.run_directory)).remove();
 }

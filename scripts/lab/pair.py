@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +24,7 @@ from .laboratory import Lab
 from .modes import in_way, way_of
 from .namespace import Namespace
 from .network import BALANCER, BALANCER_INSIDE, VIP, Network
+from .node import Machine
 from .restarts import ready_backends
 from .shunt import Shunt
 from .track_file import TrackFile
@@ -53,13 +52,12 @@ class PairNetwork(Network):
                 for number, name in enumerate(NAMES)]
 
 
-class Node:
+class Node(Machine):
     """A balancer of a pair: Shunt and keepalived."""
 
     def __init__(self, lab: Lab, number: int, config: dict[str, Any]):
-        self.lab, self.name = lab, NAMES[number]
-        self.balancer = lab.network.balancers[number]
-        self.shunt = Shunt(lab, config, self.name, self.balancer)
+        balancer = lab.network.balancers[number]
+        super().__init__(lab, NAMES[number], balancer, Shunt(lab, config, NAMES[number], balancer))
         self.keepalived = Keepalived(self.shunt)
 
     @property
@@ -77,27 +75,17 @@ class Node:
         return [self.shunt.run_dir / f"ha.{daemon}" for daemon in ("dataplane", "controlplane")]
 
     def start(self) -> None:
-        self.shunt.start()
+        self.shunt.start_dataplane()
+        self.shunt.start_controlplane()
         self.keepalived.start()
 
-    def die(self) -> None:
-        """As by a power cut: the cable is dead and nothing runs any more."""
-        self.lab.network.switch.ip("link", "set", f"to-{self.name}", "down")
-        for pid in self.balancer.pids():
-            os.kill(pid, signal.SIGKILL)
-
     def boot(self) -> None:
-        """After die(): a kernel that remembers nothing, a run directory that is empty, and then everything starts."""
+        """After die(): everything starts anew."""
         self.keepalived.stop()
-        self.shunt.stop()
-        shutil.rmtree(self.shunt.run_dir)
-        self.shunt.run_dir.mkdir()
-        self.balancer.ip("link", "set", "lan0", "xdp", "off")
-        self.balancer.ip("neighbour", "flush", "all", "nud", "all")
-        self.balancer.nft("flush ruleset")
+        self.lose_memory()
         for address in virtual_addresses(self.balancer):
             self.balancer.ip("address", "delete", address, "dev", "lan0")
-        self.lab.network.switch.ip("link", "set", f"to-{self.name}", "up")
+        self.plug_in()
         self.start()
 
 
@@ -117,16 +105,18 @@ def pair(wish: Wish) -> Iterator[PairStage]:
         sources = [own_address_inside(number) for number in range(len(NAMES))]
         ready_backends(lab, way, tuple(address for source in sources for address in source))
         seed = lab.directory / "hash.seed"
-        seed.write_bytes(os.urandom(16))
+        seed.write_bytes(os.urandom(32))
         nodes = []
         for number, source in enumerate(sources):
-            config = lab_config(in_way(way, web_service()), in_way(way, live_service()), workers=wish.workers)
+            services = (in_way(way, web_service()), in_way(way, live_service()))
+            config = lab_config(*services, workers=wish.workers)
             config["ha"] = {"hold": f"{HOLD_MS}ms"}
             config["node"] |= {"name": NAMES[number], "source": list(source), "hash_seed_file": str(seed)}
             nodes.append(Node(lab, number, config))
         stage = PairStage(lab, [node.shunt for node in nodes], {"wish": wish}, nodes)
         for node in nodes:
             node.start()
+            node.shunt.wait_serving()
         stage.wait_master(stage.first)
         yield stage
 
@@ -149,15 +139,13 @@ class Failover(LoadExperiment):
     stage = staticmethod(pair)
 
     def prepare(self, stage: PairStage) -> None:
-        if stage.first.shunt.hashes() != stage.second.shunt.hashes():
-            raise NotInTime("the nodes have different tables")
+        wait_until(lambda: stage.first.shunt.hashes() == stage.second.shunt.hashes(), 10, "both nodes to have the same tables")
         stage.notes["forwarded"] = stage.second.shunt.totals()["forwarded"]
 
     def settled(self, stage: PairStage) -> dict[str, Any]:
         """It was lb2 indeed that went on, and it knows."""
         wait_until(lambda: stage.second.is_master and stage.second.role == "master", 10, "lb2 to be master")
-        if stage.second.shunt.totals()["forwarded"] <= stage.notes["forwarded"]:
-            raise NotInTime("lb2 is master and forwards nothing")
+        wait_until(lambda: stage.second.shunt.totals()["forwarded"] > stage.notes["forwarded"], 10, "lb2 to forward")
         return {}
 
 

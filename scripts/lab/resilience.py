@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Callable, Iterator, TextIO
 
-from . import damage, pair, restarts
+from . import damage, ecmp, pair, restarts
 from .experiment import Experiment, Row, Stages, Wish
 from .laboratory import REQUIRED, Unfit, check_environment, error_document
 from .modes import WAYS
@@ -17,8 +17,9 @@ from .process import ProcessEnded
 from .shunt import CliFailed
 from .waiting import NotInTime
 
-EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment 
-                                      for experiment in (*restarts.EXPERIMENTS, *damage.EXPERIMENTS, *pair.EXPERIMENTS)}
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment
+                                      for experiment in (*restarts.EXPERIMENTS, *damage.EXPERIMENTS, *pair.EXPERIMENTS,
+                                                         *ecmp.EXPERIMENTS)}
 FAILURES = (NotInTime, ProcessEnded, CliFailed, CommandFailed, OSError, subprocess.SubprocessError)
 PROGRAMS = ("shunt", "shunt-dataplane", "shunt-controlplane", "shunt-decap")
 USUAL_REPEATS, USUAL_CONNECTIONS = 3, 200
@@ -92,7 +93,7 @@ def print_table(rows: list[Row], out: TextIO) -> None:
     print(f"\n{'EXPERIMENT':<24} {'MODE':<7}" + "".join(f" {title:>8}" for title, _ in COLUMNS) + "  PROMISES", file=out)
     for row in rows:
         values = ("-" if row[key] is None else str(row[key]) for _, key in COLUMNS)
-        verdict = "held" if row["held"] else "BROKEN: " + "; ".join([*row["broken_promises"], *filter(None, [row["failure"]])])
+        verdict = "held" if row["held"] else "BROKEN: " + (row["failure"] or "; ".join(row["broken_promises"]))
         print(f"{row['experiment']:<24} {row['mode'] or '-':<7}" + "".join(f" {value:>8}" for value in values)
               + f"  {verdict}", file=out)
 
@@ -102,7 +103,7 @@ def main(words: list[str]) -> int:
     out = sys.stderr if wanted.json else sys.stdout
     rows: list[Row] = []
     try:
-        check_environment((*REQUIRED, *pair.PROGRAMS))
+        check_environment((*REQUIRED, *pair.PROGRAMS, *ecmp.PROGRAMS))
         build()
         with Stages() as stages:
             for experiment, wish in wishes(wanted):
