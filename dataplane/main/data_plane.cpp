@@ -396,6 +396,7 @@ void DataPlane::keep_house(Instant now) {
     watch_.counted(signs());
     for (const auto& neighbour : links_->next_used()) report(neighbours_->request(neighbour));
     if (!workers_.empty()) follow_peers(now);
+    if (tables_.generation()) report(copy_->take_name());
     if (acceptor_ && tables_region_.replaced()) follow_replacement();
 }
 

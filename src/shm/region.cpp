@@ -180,10 +180,10 @@ std::uint64_t Region::file_bytes() const noexcept {
     return static_cast<std::uint64_t>(status.st_size);
 }
 
-bool Region::at_its_path() const noexcept {
+bool Region::is_at(const std::string& path) const noexcept {
     struct stat mapped {};
     struct stat named {};
-    return file_ >= 0 && fstat(file_, &mapped) == 0 && stat(path_.c_str(), &named) == 0 &&
+    return file_ >= 0 && fstat(file_, &mapped) == 0 && stat(path.c_str(), &named) == 0 &&
            mapped.st_dev == named.st_dev && mapped.st_ino == named.st_ino;
 }
 

@@ -45,7 +45,9 @@ class Region {
     // What grow() has seen to: memory that is there, whatever the file's length says.
     std::uint64_t allocated() const noexcept { return allocated_; }
     // Does the path still lead to the file that is mapped? Not after a rename over it, or over a symbolic link to it.
-    bool at_its_path() const noexcept;
+    bool at_its_path() const noexcept { return is_at(path_); }
+    // Is this a name of the file?
+    bool is_at(const std::string& path) const noexcept;
     const std::string& path() const noexcept { return path_; }
     // The file was renamed.
     void moved_to(std::string path) { path_ = std::move(path); }
