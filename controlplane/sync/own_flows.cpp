@@ -70,7 +70,7 @@ Told::Before Told::tell(const FlowRecord& record, Tick now, std::uint32_t repeat
     return Before::never;
 }
 
-void Rounds::begin(const View& view, Instant now) {
+void Rounds::begin(Instant now) {
     scan_.emplace(shm::FlowFilter{});
     began_ = now;
     count_ = {};

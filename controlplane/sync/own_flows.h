@@ -70,7 +70,7 @@ class Rounds {
     // The next slice. What is to be told goes to f(const FlowRecord&). True: a round has ended with it.
     template <class F>
     bool step(const View& view, Instant now, F&& f) {
-        if (!scan_) begin(view, now);
+        if (!scan_) begin(now);
         const auto visit = [&](const shm::Flow& flow) {
             ++seen_in_slice_;
             if (flow.is_first()) consider(flow, view, now, f);
@@ -100,7 +100,7 @@ class Rounds {
         std::uint64_t to_tell{};
         std::uint64_t known{};
     };
-    void begin(const View& view, Instant now);
+    void begin(Instant now);
     bool end(Instant now);
     template <class F>
     void consider(const shm::Flow& flow, const View& view, Instant now, F& f) {
