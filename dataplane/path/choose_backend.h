@@ -23,12 +23,9 @@ struct ChooseBackend {
     SchedulerMemory& memory;
 
     void prefetch(Lane&) noexcept {}
+    static bool is_past(const Lane& lane) noexcept { return static_cast<bool>(lane.handle); }
 
-    Verdict apply(Lane& lane) noexcept {
-        if (lane.handle) [[likely]]
-            return Verdict::keep();
-        return decide(lane);
-    }
+    Verdict apply(Lane& lane) noexcept { return is_past(lane) ? Verdict::keep() : decide(lane); }
 
   private:
     using Own = FlowContext::Own;

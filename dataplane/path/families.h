@@ -45,6 +45,12 @@ struct Ipv4 {
         const std::uint32_t sum = header.checksum + std::uint32_t{Be16(0x0100).raw};
         header.checksum = static_cast<std::uint16_t>(sum + (sum >= 0xffff));
     }
+    // Another destination, and one hop less; what both change under the checksum is known.
+    static void set_destination(Header& header, const IpAddress& address, FoldedDelta delta) noexcept {
+        --header.hop_limit;
+        header.checksum = delta.apply(header.checksum);
+        header.destination = address.as_v4();
+    }
     // Returns what changed, for a checksum over the pseudo header.
     static ChecksumDelta set_address(Header& header, End end, const IpAddress& address) noexcept {
         Be32& field = end == End::source ? header.source : header.destination;
@@ -82,6 +88,10 @@ struct Ipv6 {
     static void set_traffic_class(Header& header, std::uint8_t value) noexcept {
         const std::uint32_t others = header.version_class_label.host() & ~(0xffU << 20);
         header.version_class_label = Be32(others | std::uint32_t{value} << 20);
+    }
+    static void set_destination(Header& header, const IpAddress& address, FoldedDelta) noexcept {
+        --header.hop_limit;
+        header.destination = address.bytes();
     }
     static ChecksumDelta set_address(Header& header, End end, const IpAddress& address) noexcept {
         ChecksumDelta delta;

@@ -64,6 +64,7 @@ struct DecideDatagram {
     Instant now;
 
     void prefetch(Lane&) noexcept {}
+    static bool is_past(const Lane& lane) noexcept { return !lane.decides_datagram; }
     Verdict apply(Lane& lane) noexcept {
         if (lane.decides_datagram) [[unlikely]]
             decide(lane);

@@ -82,7 +82,7 @@ struct FlowContext {
     // the flow: it does not refresh the entry.
     [[gnu::always_inline]] Own continue_own(Lane& lane) noexcept {
         Own known = Own::nothing;
-        for (const std::uint32_t bucket : {lane.bucket, own.second_bucket(lane.bucket_hash)}) {
+        for (const std::uint32_t bucket : {own.first_bucket(lane.bucket_hash), own.second_bucket(lane.bucket_hash)}) {
             const auto found = own.find_in(bucket, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
                 known = Own::peer;
                 return adopt(lane, entry);
@@ -135,10 +135,11 @@ struct FlowContext {
 // finds the second one at hand, and the slot of the service's table.
 struct LookUpFlow {
     FlowContext& context;
+    const ForwardingCache& cache;
 
     void prefetch(Lane& lane) noexcept {
-        lane.bucket = context.own.first_bucket(lane.bucket_hash);
-        context.own.prefetch(lane.bucket);
+        lane.bucket = &context.own.bucket(context.own.first_bucket(lane.bucket_hash));
+        shunt::prefetch(lane.bucket);
         shunt::prefetch(lane.listener_record);
     }
 
@@ -158,23 +159,35 @@ struct LookUpFlow {
         constexpr auto of = reply ? FlowTable::Of::any_listener : FlowTable::Of::this_listener;
         if (!lane.plain || !lane.is_in_midstream()) [[unlikely]]
             return false;
-        if (!reply && !lane.listener_record->keeps_flows_of_one_port()) return false;
-        const shm::Tables& tables = context.tables;
         const IpAddress& peer = reply ? lane.tuple.destination : lane.tuple.source;
         const Be16 port = reply ? lane.tuple.destination_port : lane.tuple.source_port;
-        const auto glance = context.own.glance<of>(lane.bucket, peer, port, lane.listener);
+        const auto glance = FlowTable::glance<of>(*lane.bucket, lane.family, peer, port, lane.listener);
         if (!glance) return false;
-
+        const ForwardingEntry& forwarding = cache.at(glance.handle(), glance.listener);
+        if (!cache.keeps_flow(forwarding, glance.handle(), glance.listener)) [[unlikely]]
+            return continues_by_tables(lane, glance);
+        if ((reply && forwarding.source != lane.source) ||
+            !glance.renew(!reply, forwarding.timeouts, context.policy.now)) [[unlikely]]
+            return false;
+        lane.handle = glance.handle();
+        if (!reply) {
+            lane.forwarding = &forwarding;
+        } else {
+            FlowContext::give(lane, glance.listener, *forwarding.listener_record, glance.handle(), *forwarding.backend_record);
+        }
+        return true;
+    }
+    // The same where the cache knows nothing yet.
+    [[gnu::noinline]] bool continues_by_tables(Lane& lane, const FlowTable::Glance& glance) noexcept {
+        const bool reply = lane.direction == Direction::to_client;
         const FlowEntry entry = glance.entry();
-        const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
+        const shm::ListenerRecord& listener =
+            reply ? context.tables.listeners[entry.listener.value] : *lane.listener_record;
         const shm::BackendRecord* backend = context.policy.backend_of(entry, listener);
         if (backend == nullptr || !listener.keeps_flows_of_one_port() || (reply && backend->source != lane.source))
-            [[unlikely]]
             return false;
         FlowContext::give(lane, entry.listener, listener, entry.handle, *backend);
-        const bool is_new = !reply && entry.state == FlowState::embryonic;
-        glance.renew(is_new ? FlowState::established : entry.state, context.policy.now);
-        return true;
+        return glance.renew(!reply, listener.timeouts, context.policy.now);
     }
 
     void prepare(Lane& lane) noexcept {

@@ -57,6 +57,8 @@ template <class Header>
 // What replacing some words by others does to a checksum: collect with replace(), then apply. RFC 1624: HC' = ~(~HC +
 // ~m + m'). Never yields 0xffff from a sum that was not zero, so a correct checksum stays bit for bit what a full
 // computation gives.
+class FoldedDelta;
+
 class ChecksumDelta {
   public:
     constexpr void replace(std::uint16_t old_word, std::uint16_t new_word) noexcept {
@@ -79,11 +81,28 @@ class ChecksumDelta {
     constexpr std::uint16_t apply(std::uint16_t checksum) const noexcept {
         return static_cast<std::uint16_t>(~fold_sum(sum_ + static_cast<std::uint16_t>(~checksum)));
     }
+    constexpr FoldedDelta folded() const noexcept;
 
   private:
     constexpr void add_word(std::uint64_t word) noexcept { sum_ += (word >> 32) + (word & 0xffffffffU); }
 
     std::uint64_t sum_{};
 };
+
+// The same, of a change that repeats: folded once, so that little is left to do for each packet.
+class FoldedDelta {
+  public:
+    constexpr FoldedDelta() = default;
+    constexpr explicit FoldedDelta(std::uint16_t sum) noexcept : sum_(sum) {}
+    constexpr std::uint16_t apply(std::uint16_t checksum) const noexcept {
+        const std::uint32_t sum = std::uint32_t{static_cast<std::uint16_t>(~checksum)} + sum_;  // one carry at most
+        return static_cast<std::uint16_t>(~(sum + (sum >> 16)));
+    }
+
+  private:
+    std::uint16_t sum_{};
+};
+
+constexpr FoldedDelta ChecksumDelta::folded() const noexcept { return FoldedDelta(fold_sum(sum_)); }
 
 }  // namespace shunt
