@@ -200,7 +200,7 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
     FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, budget, block_};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
-    FindService find_service{tables, seed, news_};
+    FindService find_service{tables, tables.listener_map, seed, news_};
     LookUpFlow look_up_flow{context, forwarding_};
     ChooseBackend choose_backend{context, schedulers_};
     DecideDatagram decide_datagram{fragments_, now};

@@ -85,7 +85,7 @@ struct Reading {
 // What the steps decided. All of it begins as zero, which says: nothing yet.
 struct Decision {
     const ForwardingEntry* forwarding{};           // of a packet to `handle`, if all about it is known
-    const shm::ListenerRecord* listener_record{};  // of `listener`; for replies: known after the look-up
+    const shm::ListenerRecord* listener_record{};  // of `listener`, once the flow was looked for; unless `forwarding`
     shm::Handle handle{};                          // 0: not chosen yet
     ListenerIndex listener{};
     Be16 service_port{};  // of a listener that has many: which of them; 0 otherwise
@@ -148,13 +148,26 @@ class Batch {
         clear();
         in_port_ = in;
     }
-    // Who adds a packet also asks for its first line to be prefetched, where that may be far.
-    Lane& add() noexcept {
-        Lane& lane = lanes_[count_];
-        static_cast<Arrival&>(lane) = {.in_port = in_port_};
-        undecide(lane);  // what parse reads it writes whole
-        order_[count_++] = &lane;
-        return lane;
+    // Who adds a packet also asks for its first line to be prefetched, where that may be far. Where it came in is the
+    // batch's to say.
+    Lane& add(const Arrival& arrival = {}) noexcept {
+        add_all(1, [&](std::size_t) { return arrival; });
+        return lanes_[count_ - 1];
+    }
+    // The same of `count` packets, no more than there is room for: `arrival(i)` says what came.
+    template <class F>
+    [[gnu::always_inline]] void add_all(std::size_t count, F&& arrival) noexcept {
+        const PortIndex in_port = in_port_;  // copies: the bytes of a packet could be any member
+        const std::size_t first = count_;
+        for (std::size_t i = 0; i < count; ++i) {
+            Lane& lane = lanes_[first + i];
+            Arrival came = arrival(i);
+            came.in_port = in_port;
+            static_cast<Arrival&>(lane) = came;
+            undecide(lane);  // what parse reads it writes whole
+            order_[first + i] = &lane;
+        }
+        count_ = first + count;
     }
     void clear() noexcept { count_ = left_ = 0; }
     std::size_t room() const noexcept { return burst_size - count_; }

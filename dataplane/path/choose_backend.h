@@ -121,7 +121,7 @@ struct ChooseBackend {
         return Schedulers::choose(Opening::of(context.tables, lane.listener, lane.table_hash), memory);
     }
     void give(Lane& lane, shm::Handle handle) noexcept {
-        context.give(lane, lane.listener, *lane.listener_record, handle, context.tables.backend(handle));
+        context.give(lane, lane.listener, *lane.listener_record, handle);
     }
 
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
@@ -156,7 +156,7 @@ struct ChooseBackend {
             if (!handle || backend.source != number) continue;
             const Be16 service_port = many ? port : Be16{};
             if (is_taken(lane, {lane.peer(), lane.peer_port(), index, service_port}, listener)) continue;
-            context.give(lane, index, listener, handle, backend);
+            context.give(lane, index, listener, handle);
             lane.service_port = service_port;
             context.counters.flows_derived.add(1);
             if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane, known));

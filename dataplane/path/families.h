@@ -19,7 +19,7 @@ struct Ipv4 {
     static std::uint32_t plain_length(const Header& header) noexcept {
         constexpr std::uint16_t fragment = ipv4_more_fragments | ipv4_fragment_offset;
         const bool plain = header.version_and_length == 0x45 && (header.flags_and_offset.raw & Be16(fragment).raw) == 0;
-        return plain && header_checksum(header) == 0 ? header.total_length.host() : 0U;
+        return plain && checksum_holds(header) ? header.total_length.host() : 0U;
     }
     static std::uint8_t protocol(const Header& header) noexcept { return header.protocol; }
 

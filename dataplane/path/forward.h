@@ -30,20 +30,46 @@ struct Forward {
     void prefetch(Lane& lane) noexcept {
         if (lane.forwarding != nullptr) [[likely]]
             return;
-        const bool to_backend = lane.direction == Direction::to_backend;
-        lane.next_hop = to_backend ? lane.backend_record->next_hop : tables.route(lane.tuple.destination);
-        lane.next_hop_record = &tables.next_hop(lane.next_hop);
+        if (may_be_cached(lane)) return cache.prefetch(lane.handle, lane.listener);
+        find_records(lane);
         shunt::prefetch(lane.next_hop_record);
     }
 
     Verdict apply(Lane& lane) noexcept {
         if (lane.forwarding == nullptr) [[unlikely]]
-            return by_tables(lane);
-        return with_family(lane, [&](auto family, auto& ip) { return by_cache<decltype(family)>(lane, ip); });
+            return without_flow(lane);
+        return by_cache(lane);
     }
 
   private:
+    // Replies go to a client, by its route.
+    static bool may_be_cached(const Lane& lane) noexcept {
+        return lane.plain && lane.direction == Direction::to_backend;
+    }
+    void find_records(Lane& lane) const noexcept {
+        const bool to_backend = lane.direction == Direction::to_backend;
+        lane.backend_record = &tables.backend(lane.handle);
+        lane.next_hop = to_backend ? lane.backend_record->next_hop : tables.route(lane.tuple.destination);
+        lane.next_hop_record = &tables.next_hop(lane.next_hop);
+    }
+
+    // Whose backend was chosen just now, or who belongs to no flow's entry.
+    [[gnu::noinline]] Verdict without_flow(Lane& lane) noexcept {
+        if (!may_be_cached(lane)) return by_tables(lane);
+        const ForwardingEntry& entry = cache.at(lane.handle, lane.listener);
+        if (!cache.holds(entry, lane.handle, lane.listener)) {
+            find_records(lane);
+            return by_tables(lane);
+        }
+        lane.forwarding = &entry;
+        if (lane.tcp_flags & tcp_syn) fit_segments(lane, entry);
+        return by_cache(lane);
+    }
+
     // What the cache knows all about; its conditions are few.
+    [[gnu::always_inline]] Verdict by_cache(Lane& lane) noexcept {
+        return with_family(lane, [&](auto family, auto& ip) { return by_cache<decltype(family)>(lane, ip); });
+    }
     template <class F>
     [[gnu::always_inline]] Verdict by_cache(Lane& lane, typename F::Header& ip) noexcept {
         const ForwardingEntry& entry = *lane.forwarding;
@@ -63,14 +89,13 @@ struct Forward {
         std::memcpy(lane.bytes, entry.link_addresses.data(), sizeof entry.link_addresses);
         lane.out_port = entry.out_port;
         lane.traffic = entry.traffic;
-        ports |= 1U << entry.out_port.value;
+        ports |= entry.out_port_bit;
         return Verdict::keep();
     }
     [[gnu::noinline]] Verdict by_tables_after_all(Lane& lane) noexcept {
         lane.listener_record = lane.forwarding->listener_record;
-        lane.backend_record = lane.forwarding->backend_record;
         lane.forwarding = nullptr;
-        prefetch(lane);
+        find_records(lane);
         return by_tables(lane);
     }
 
@@ -115,6 +140,7 @@ struct Forward {
                  .link_word = 0,
                  .traffic = &counters_of(lane.handle).forth,
                  .link_addresses = {},
+                 .out_port_bit = 0,
                  .source = backend.source,
                  .timeouts = listener.timeouts,
                  .listener_record = &listener,
@@ -133,6 +159,7 @@ struct Forward {
         if (link.mac == 0) return;
         const MacAddress& port_mac = port_macs[next_hop.port.value];
         entry.out_port = next_hop.port;
+        entry.out_port_bit = 1U << next_hop.port.value;
         entry.link_addresses = {MacAddress::of_word(link.mac), port_mac};
         const Target target{*entry.listener_record, *entry.backend_record, tables, port_mac};
         static_cast<void>(Modes::with(entry.mode, [&](auto mode) {
@@ -242,6 +269,15 @@ struct Forward {
         return refuse(lane, Answer::too_big, shm::DropReason::packet_too_big);
     }
 
+    void fit_segments(Lane& lane, const ForwardingEntry& entry) const noexcept {
+        const shm::NextHopRecord& next_hop = tables.next_hop(entry.backend_record->next_hop);
+        const Target target{*entry.listener_record, *entry.backend_record, tables, port_macs[entry.out_port.value]};
+        static_cast<void>(Modes::with(entry.mode, [&](auto mode) {
+            using M = typename decltype(mode)::type;
+            fit_segments<M>(lane, target, limit_of(next_hop), M::overhead(target));
+            return Verdict::keep();
+        }));
+    }
     // Replies of a translating mode come back through here, and what they may have counts as well.
     template <class M>
     void fit_segments(Lane& lane, const Target& target, std::uint32_t limit, std::uint32_t overhead) const noexcept {

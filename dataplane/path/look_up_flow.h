@@ -46,7 +46,7 @@ struct FlowContext {
         // Only while it takes new flows does a backend keep one that begins again.
         if (!reply && !lane.is_in_midstream() && lane.is_opening() && backend->status != shm::BackendStatus::ready)
             return false;
-        give(lane, entry.listener, listener, entry.handle, *backend);
+        give(lane, entry.listener, listener, entry.handle);
         lane.service_port = entry.service_port;
         return true;
     }
@@ -57,12 +57,11 @@ struct FlowContext {
         const FiveTuple& t = lane.tuple;
         return entry.service_port == t.source_port && backend.address == t.source && backend.protocol == t.protocol;
     }
-    static void give(Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener, shm::Handle handle,
-                     const shm::BackendRecord& backend) noexcept {
+    static void give(Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener,
+                     shm::Handle handle) noexcept {
         lane.listener = index;
         lane.listener_record = &listener;
         lane.handle = handle;
-        lane.backend_record = &backend;
     }
 
     // The lane's flow in a table that is not ours: not what is being killed. Another worker's table has as many
@@ -140,13 +139,13 @@ struct LookUpFlow {
     void prefetch(Lane& lane) noexcept {
         lane.bucket = &context.own.bucket(context.own.first_bucket(lane.bucket_hash));
         shunt::prefetch(lane.bucket);
-        shunt::prefetch(lane.listener_record);
     }
 
     Verdict apply(Lane& lane) noexcept {
         const bool known = lane.direction == Direction::to_backend ? continues<Direction::to_backend>(lane)
                                                                    : continues<Direction::to_client>(lane);
-        if (!known && !lane.handle) prepare(lane);
+        if (!known && !lane.handle) [[unlikely]]
+            prepare(lane);
         return Verdict::keep();
     }
 
@@ -165,7 +164,7 @@ struct LookUpFlow {
         if (!glance) return false;
         const ForwardingEntry& forwarding = cache.at(glance.handle(), glance.listener);
         if (!cache.keeps_flow(forwarding, glance.handle(), glance.listener)) [[unlikely]]
-            return continues_by_tables(lane, glance);
+            return continues_by_tables(lane, *glance.word, glance.listener);
         if ((reply && forwarding.source != lane.source) ||
             !glance.renew(!reply, forwarding.timeouts, context.policy.now)) [[unlikely]]
             return false;
@@ -173,25 +172,27 @@ struct LookUpFlow {
         if (!reply) {
             lane.forwarding = &forwarding;
         } else {
-            FlowContext::give(lane, glance.listener, *forwarding.listener_record, glance.handle(), *forwarding.backend_record);
+            FlowContext::give(lane, glance.listener, *forwarding.listener_record, glance.handle());
         }
         return true;
     }
     // The same where the cache knows nothing yet.
-    [[gnu::noinline]] bool continues_by_tables(Lane& lane, const FlowTable::Glance& glance) noexcept {
+    [[gnu::noinline]] bool continues_by_tables(Lane& lane, std::atomic<std::uint64_t>& word,
+                                               ListenerIndex index) noexcept {
+        const FlowTable::Glance glance{&word, word.load(std::memory_order_relaxed), index};
         const bool reply = lane.direction == Direction::to_client;
         const FlowEntry entry = glance.entry();
-        const shm::ListenerRecord& listener =
-            reply ? context.tables.listeners[entry.listener.value] : *lane.listener_record;
+        const shm::ListenerRecord& listener = context.tables.listeners[entry.listener.value];
         const shm::BackendRecord* backend = context.policy.backend_of(entry, listener);
         if (backend == nullptr || !listener.keeps_flows_of_one_port() || (reply && backend->source != lane.source))
             return false;
-        FlowContext::give(lane, entry.listener, listener, entry.handle, *backend);
+        FlowContext::give(lane, entry.listener, listener, entry.handle);
         return glance.renew(!reply, listener.timeouts, context.policy.now);
     }
 
-    void prepare(Lane& lane) noexcept {
+    [[gnu::noinline]] void prepare(Lane& lane) noexcept {
         if (lane.direction == Direction::to_backend) {
+            lane.listener_record = &context.tables.listeners[lane.listener.value];
             lane.table_hash = context.tables.hash(*lane.listener_record, lane.tuple);
             context.tables.prefetch_choice(*lane.listener_record, lane.table_hash);
             if (!(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return;

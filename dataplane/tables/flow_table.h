@@ -93,10 +93,10 @@ class FlowTable {
         // and need not go back to memory.
         bool renew(bool establishes, const shm::FlowTimeouts& timeouts, Tick now) const noexcept {
             const FlowState state = state_of(meta);
+            const Tick seen{static_cast<std::uint32_t>(meta) >> 8};
             const bool is_new = establishes && state == FlowState::embryonic;
-            const std::uint32_t age = now.since(Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask});
-            if (age == 0 && !is_new) return true;
-            if (age > timeouts[state]) return false;
+            if (seen == now && !is_new) return true;
+            if (now.since(seen) > timeouts[state]) return false;
             write(is_new ? FlowState::established : state, now);
             return true;
         }
@@ -283,7 +283,9 @@ class FlowTable {
         const std::uint64_t wanted = narrow_key(peer, peer_port) | std::uint64_t{listener.value} << 48;
         const std::uint32_t same = same_keys<ignored>(bucket, wanted);
         if (same == 0) return {};
-        shm::FlowUnit* const unit = &bucket.units[0] + std::countr_zero(same) / 4;
+        constexpr std::size_t per_bit = sizeof(shm::FlowUnit) / 4;
+        auto* const unit = reinterpret_cast<shm::FlowUnit*>(reinterpret_cast<std::byte*>(&bucket) +
+                                                            static_cast<std::uint32_t>(std::countr_zero(same)) * per_bit);
         const std::uint64_t meta = unit->meta.load(std::memory_order_relaxed);
         const std::uint64_t key = of == Of::this_listener ? wanted : unit->key.load(std::memory_order_relaxed);
         return {kind_of(meta) == Kind::narrow ? &unit->meta : nullptr, meta,

@@ -6,9 +6,11 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstdint>
 
 #include "src/base/assert.h"
+#include "src/base/prefetch.h"
 #include "src/net/checksum.h"
 #include "src/shm/layout.h"
 #include "src/shm/region.h"
@@ -33,6 +35,7 @@ struct alignas(shm::cache_line_bytes) ForwardingEntry {
     shm::Traffic* traffic;                   // to the backend
 
     std::array<MacAddress, 2> link_addresses;  // destination and source, as a frame has them
+    std::uint32_t out_port_bit;
     SourceNumber source;
     shm::FlowTimeouts timeouts;
     const shm::ListenerRecord* listener_record;
@@ -47,11 +50,11 @@ static_assert(offsetof(ForwardingEntry, link_addresses) == shm::cache_line_bytes
 
 class ForwardingCache {
   public:
-    // For handles of an index below `handles`, which is not 0.
+    // For so many handles. Not 0.
     explicit ForwardingCache(std::uint32_t handles)
-        : memory_(shm::Region::anonymous(std::uint64_t{handles} * places * sizeof(ForwardingEntry))),
+        : memory_(shm::Region::anonymous(std::uint64_t{std::bit_ceil(handles)} * places * sizeof(ForwardingEntry))),
           entries_(&memory_.at<ForwardingEntry>(0)),
-          handles_(handles) {
+          mask_(std::bit_ceil(handles) - 1) {
         SHUNT_ASSERT(memory_.data() != nullptr);
     }
 
@@ -64,8 +67,12 @@ class ForwardingCache {
     // Where the entry of these would be. A handle has places for a few listeners, so that the VIPs of a service seldom
     // push each other out.
     ForwardingEntry& at(shm::Handle handle, ListenerIndex listener) const noexcept {
-        const std::uint32_t index = handle.index() < handles_ ? handle.index() : 0;
-        return entries_[std::size_t{index} * places + listener.value % places];
+        return entries_[std::size_t{handle.index() & mask_} * places + listener.value % places];
+    }
+    void prefetch(shm::Handle handle, ListenerIndex listener) const noexcept {
+        const auto* const lines = reinterpret_cast<const std::byte*>(&at(handle, listener));
+        shunt::prefetch(lines);
+        shunt::prefetch(lines + shm::cache_line_bytes);
     }
     bool holds(const ForwardingEntry& entry, shm::Handle handle, ListenerIndex listener) const noexcept {
         return entry.handle == handle && entry.listener == listener && entry.epoch == epoch_;
@@ -78,11 +85,11 @@ class ForwardingCache {
     bool path_mtus_known() const noexcept { return (epoch_ & 1) != 0; }
 
   private:
-    static constexpr std::uint32_t places = 4;
+    static constexpr std::uint32_t places = 2;
 
     shm::Region memory_;  // address space; memory where there are backends
     ForwardingEntry* entries_;
-    std::uint32_t handles_;
+    std::uint32_t mask_;  // of a handle's index
     std::uint32_t epoch_{};
 };
 
