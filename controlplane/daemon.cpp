@@ -22,19 +22,23 @@
 #include <fstream>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <utility>
 
+#include "controlplane/ha/ha.h"
 #include "controlplane/health/prober.h"
 #include "controlplane/network/host_settings.h"
 #include "controlplane/network/routes.h"
 #include "controlplane/server/api.h"
 #include "controlplane/server/http.h"
+#include "controlplane/server/monitor.h"
 #include "controlplane/state/boot.h"
 #include "controlplane/state/core.h"
 #include "controlplane/state/live_outside.h"
 #include "src/base/clock.h"
 #include "src/config/file.h"
+#include "src/shm/node_health.h"
 #include "src/shm/state_file.h"
 
 namespace shunt::controlplane {
@@ -175,22 +179,28 @@ class Daemon {
           core_(outside, events, std::move(boot.wanted), network_->snapshot(), outside.read_back(),
                 std::random_device{}(), now()),
           prober_(io_, core_.wanted().desired.node.source),
+          ha_(options.run_directory, events),
           api_(
-              core_, events_, [this] { return documents(); }, geteuid(),
+              core_, events_, ha_, [this] { return documents(); }, geteuid(),
               [this](std::function<void()> work) { asio::post(io_, std::move(work)); }),
+          monitor_([this] { return documents(); }),
           file_(options.config_file),
-          state_file_(options.run_directory + "/shm/state") {}
+          state_file_(options.run_directory + "/shm/state"),
+          watched_state_(options.run_directory + "/shm/state") {}
 
     Status run();
     void warn(std::string sentence) { facts_.warnings.push_back(std::move(sentence)); }
 
   private:
     Status listen();
+    void listen_openly();
     Documents documents();
     void wake();
     void advance();
     void follow_network();
     void follow_signals();
+    void watch_dataplane();
+    DataplaneSigns dataplane_signs();
     void reload();
     void log(EventKind kind, EventLevel level, std::string text) {
         events_.add({.unix_ms = now().unix_ms, .kind = kind, .level = level, .text = std::move(text)});
@@ -205,11 +215,19 @@ class Daemon {
     asio::posix::stream_descriptor netlink_;
     Core core_;
     Prober prober_;
+    Ha ha_;
     Api api_;
+    Monitor monitor_;
     WatchedFile file_;
     shm::StateFile state_file_;
+    shm::StateFile watched_state_;  // another one: what documents read of the first stays mapped
     std::unique_ptr<HttpServer> server_{};
+    std::unique_ptr<HttpServer> open_server_{};  // on a TCP port, if one is wanted
+    std::optional<AddressAndPort> open_at_{};    // as wanted, whether it could be had or not
+    Instant next_open_{};
+    std::string open_problem_{};
     asio::steady_timer timer_{io_};
+    asio::steady_timer watch_timer_{io_};
     asio::signal_set signals_{io_, SIGTERM, SIGINT, SIGHUP};
     bool waking_{};
 };
@@ -221,6 +239,7 @@ Status Daemon::run() {
     if (const Status listening = listen(); !listening) return listening.error();
     follow_signals();
     follow_network();
+    watch_dataplane();
     wake();
     ready.write();
     sd_notify(0, "READY=1");
@@ -248,9 +267,34 @@ Status Daemon::listen() {
     return Done{};
 }
 
+// Where [http] says; if that is impossible now, again a little later. The API does not depend on it.
+void Daemon::listen_openly() {
+    const auto& wanted = core_.wanted().desired.http_listen;
+    const bool as_wanted = wanted == open_at_ && (open_server_ != nullptr || !wanted);
+    const Now at = now();
+    if (as_wanted || (wanted == open_at_ && at.instant < next_open_)) return;
+    open_at_ = wanted;
+    next_open_ = at.instant + Core::retry;
+    open_server_.reset();
+    std::string problem;
+    if (wanted) {
+        auto server = HttpServer::listen(
+            io_, *wanted,
+            [this](const HttpRequest& request, const HttpReply& reply) { monitor_.handle(request, reply); },
+            Monitor::error_page, Monitor::limits);
+        if (server) open_server_ = std::move(*server);
+        if (!server) problem = server.error().text();
+    }
+    if (problem == open_problem_) return;
+    open_problem_ = problem;
+    if (!problem.empty()) log(EventKind::controlplane, EventLevel::error, problem);
+}
+
 Documents Daemon::documents() {
     facts_.file_differs = file_.differs_from(core_.wanted().file_hash);
     facts_.host_warnings = host_warnings();
+    if (!open_problem_.empty()) facts_.host_warnings.push_back(open_problem_);
+    facts_.ha = &ha_;
     return {core_, state_file_.look(), outside_.tables(), facts_, now()};
 }
 
@@ -273,6 +317,29 @@ void Daemon::advance() {
     timer_.async_wait([this](const ErrorCode& error) {
         if (!error) wake();
     });
+}
+
+void Daemon::watch_dataplane() {
+    listen_openly();
+    ha_.configure(core_.wanted().desired.ha);
+    ha_.look(dataplane_signs(), now());
+    watch_timer_.expires_after(std::chrono::nanoseconds(Ha::interval.nanoseconds));
+    watch_timer_.async_wait([this](const ErrorCode& error) {
+        if (!error) watch_dataplane();
+    });
+}
+
+DataplaneSigns Daemon::dataplane_signs() {
+    const auto state = watched_state_.look();
+    if (!state || !watched_state_.held()) return {};
+    const shm::StateHeader& header = state->header();
+    const shm::NodeHealth health = header.health.load(std::memory_order_acquire);
+    return {.held = true,
+            .heartbeat = header.heartbeat.load(std::memory_order_relaxed),
+            .health = health,
+            .health_since = header.health_since.load(std::memory_order_relaxed),
+            .track_file_failed = header.track_file_failed.load(std::memory_order_relaxed) != 0,
+            .fault = shm::text_of(health, state->ports())};
 }
 
 void Daemon::follow_network() {
@@ -359,7 +426,7 @@ Status run_daemon(const DaemonOptions& options) {
     if (!start) return start.error();
 
     const std::string shared = options.run_directory + "/shm";
-    PublisherOptions publishing;
+    NewTables publishing;
     std::random_device entropy;
     for (auto& word : publishing.random_seed.words) word = std::uint64_t{entropy()} << 32 | entropy();
     auto publisher = Publisher::open(shared, shared + "/state", publishing);
@@ -373,7 +440,11 @@ Status run_daemon(const DaemonOptions& options) {
     if (!in_memory(shared)) {
         daemon.warn(shared + " is neither on tmpfs nor on hugetlbfs: shared memory will be written to a disk");
     }
-    if (!replaced.empty()) daemon.warn(replaced);
+    if (!replaced.empty()) {
+        daemon.warn(replaced);
+        events.add(
+            {.unix_ms = now().unix_ms, .kind = EventKind::publish, .level = EventLevel::error, .text = replaced});
+    }
     return daemon.run();
 }
 

@@ -43,7 +43,7 @@ int run(const Options& options) {
         const auto released = shunt::dataplane::Neighbours::release_all();
         return released ? succeeded : refuse(released.error());
     }
-    auto plane = shunt::dataplane::DataPlane::start(desired->dataplane, options.run_directory);
+    auto plane = shunt::dataplane::DataPlane::start(*desired, options.run_directory);
     if (!plane) return refuse(plane.error(), options.config);
     const auto done = (*plane)->run();
     return done ? succeeded : refuse(done.error());

@@ -91,6 +91,7 @@ class Worker {
     FlowSweep sweep_;
     SchedulerMemory schedulers_;
     std::vector<FlowTable> others_;
+    LookAsideBudget look_aside_budget_;
     Fragments fragments_;
     LinkAddresses links_;
     PathMtus path_mtus_;
@@ -196,8 +197,8 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
     forwarding_.use(tables.generation(), path_mtus_.any_known());
-    LookAsideBudget budget;
-    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, budget, block_};
+    look_aside_budget_.refill();
+    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, look_aside_budget_, block_};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, tables.listener_map, seed, news_};

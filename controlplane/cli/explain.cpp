@@ -68,7 +68,7 @@ Result<Question> read_question(const Arguments& arguments) {
 }
 
 Result<Regions> open_regions(const std::string& directory) {
-    const auto whole = [](std::uint32_t version) { return version == shm::layout_version; };
+    const auto whole = [](std::uint32_t version) { return shm::reads_layout(version); };
     auto tables = shm::Region::open(directory + "/tables", shm::Region::Access::read_only);
     if (!tables) return tables.error();
     const auto& header = tables->at<const shm::TablesHeader>(0);

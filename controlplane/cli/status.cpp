@@ -48,9 +48,11 @@ void print_services(const Session& session, const json& services) {
 
 void print_status(const Session& session, const json& status) {
     const json& workers = status["workers"];
-    session.out << "shunt " << cell(status, "version") << "  node " << cell(status, "node") << "  generation "
-                << cell(status, "generation") << " on " << cell(workers, "passed") << "/" << cell(workers, "total")
-                << " workers";
+    const json& ha = status["ha"];
+    const bool has_role = ha.is_object() && ha["role"] != "none";
+    session.out << "shunt " << cell(status, "version") << "  node " << cell(status, "node")
+                << (has_role ? "  role " + cell(ha, "role") : "") << "  generation " << cell(status, "generation")
+                << " on " << cell(workers, "passed") << "/" << cell(workers, "total") << " workers";
     if (!status["overrides"].empty()) session.out << "  " << counted(status["overrides"].size(), "override");
     session.out << "\n";
     print_processes(session, status);

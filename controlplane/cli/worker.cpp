@@ -1,6 +1,7 @@
 // `shunt worker`, `shunt port` and `shunt drops`: what the data plane counts.
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
+#include "src/config/values.h"
 
 namespace shunt::cli {
 namespace {
@@ -34,6 +35,17 @@ int list_ports(const Arguments&, const Session& session) {
         table.print(session);
         return exit_ok;
     });
+}
+
+int wedge_worker(const Arguments& arguments, const Session& session) {
+    const std::string time = arguments.get("--for", "500ms");
+    const auto duration = config::parse_duration(time);
+    if (!duration) {
+        return fail(session, {.message = "--for " + time + " is no length of time", .remedy = "write it like 500ms"},
+                    exit_usage);
+    }
+    return Client(session).write("POST", "/v1/workers/" + encode(arguments.get("WORKER")) + ":wedge",
+                                 json{{"for_ms", duration->in_milliseconds()}});
 }
 
 // Adds up what differs only in what the reader did not ask for.
@@ -78,6 +90,11 @@ int list_drops(const Arguments& arguments, const Session& session) {
 std::vector<Verb> worker_verbs() {
     return {
         {"worker list", "what each worker received, forwarded, punted and dropped", {}, list_workers},
+        {"worker wedge",
+         "for tests: has a worker stand still; only if shunt-dataplane runs with SHUNT_TEST_HOOKS=1",
+         {{"WORKER", Parameter::Kind::required, "its number, from 0"},
+          {"--for", Parameter::Kind::option, "how long, up to 1m; 500ms unless given"}},
+         wedge_worker},
         {"port list", "ports, their devices and counts", {}, list_ports},
         {"drops",
          "why packets were dropped",

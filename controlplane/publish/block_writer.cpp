@@ -1,7 +1,6 @@
 #include "controlplane/publish/block_writer.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "controlplane/publish/reachable.h"
 #include "src/shm/validate.h"
@@ -13,10 +12,10 @@ shm::BlockOffset BlockWriter::put(shm::BlockKind kind, const void* payload, std:
     if (!offset) return 0;
     written_.push_back({*offset, block_bytes(bytes)});
     // Counted before it is used: a successor must not use the number again.
-    const std::uint64_t serial = header().next_serial.load(std::memory_order_relaxed);
-    header().next_serial.store(serial + 1, std::memory_order_relaxed);
+    const std::uint64_t serial = tables_.header().next_serial.load(std::memory_order_relaxed);
+    tables_.change_header([&](auto& header) { header.next_serial.store(serial + 1, std::memory_order_relaxed); });
     stored();
-    std::memcpy(region_.data() + *offset + sizeof(shm::BlockHeader), payload, bytes);
+    tables_.write(*offset + sizeof(shm::BlockHeader), payload, bytes);
     stored();
     shm::BlockHeader block{};
     block.magic = shm::block_magic;
@@ -24,7 +23,7 @@ shm::BlockOffset BlockWriter::put(shm::BlockKind kind, const void* payload, std:
     block.size = bytes;
     block.serial = serial;
     block.checksum = shm::block_checksum(block, payload);
-    std::memcpy(region_.data() + *offset, &block, sizeof block);
+    tables_.write(*offset, &block, sizeof block);
     stored();
     return *offset;
 }
@@ -47,13 +46,13 @@ std::optional<std::uint64_t> BlockWriter::place(std::uint64_t bytes) {
 // By a good piece, or if that is not to be had by what is needed.
 Status BlockWriter::grow(std::uint64_t bytes) {
     constexpr std::uint64_t step = 2 << 20;
-    const std::uint64_t present = header().file_bytes.load(std::memory_order_relaxed);
+    const std::uint64_t present = tables_.header().file_bytes.load(std::memory_order_relaxed);
     const std::uint64_t wanted = present + std::max({bytes, step, present / 8});
-    Status grown = region_.grow(std::min(wanted, region_.reserved()));
-    if (!grown || region_.allocated() < present + bytes) grown = region_.grow(present + bytes);
+    Status grown = tables_.grow(std::min(wanted, tables_.reserved()));
+    if (!grown || tables_.allocated() < present + bytes) grown = tables_.grow(present + bytes);
     if (!grown) return grown;
-    const std::uint64_t now = region_.allocated();
-    header().file_bytes.store(now, std::memory_order_release);
+    const std::uint64_t now = tables_.allocated();
+    tables_.change_header([&](auto& header) { header.file_bytes.store(now, std::memory_order_release); });
     stored();
     free_.add({present, now - present});
     return Done{};

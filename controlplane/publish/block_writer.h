@@ -8,16 +8,16 @@
 #include <vector>
 
 #include "controlplane/publish/free_space.h"
+#include "controlplane/publish/shared_tables.h"
 #include "src/base/result.h"
 #include "src/shm/layout.h"
-#include "src/shm/region.h"
 
 namespace shunt::controlplane {
 
 class BlockWriter {
   public:
-    BlockWriter(shm::Region& region, FreeSpace& free, const std::function<void()>& after_store)
-        : region_(region), free_(free), after_store_(after_store) {}
+    BlockWriter(SharedTables& tables, FreeSpace& free, const std::function<void()>& after_store)
+        : tables_(tables), free_(free), after_store_(after_store) {}
 
     // Offset 0 once there was no memory: see `failure`.
     shm::BlockOffset put(shm::BlockKind kind, const void* payload, std::uint64_t bytes);
@@ -33,9 +33,8 @@ class BlockWriter {
   private:
     std::optional<std::uint64_t> place(std::uint64_t bytes);
     Status grow(std::uint64_t bytes);
-    shm::TablesHeader& header() noexcept { return region_.at<shm::TablesHeader>(0); }
 
-    shm::Region& region_;
+    SharedTables& tables_;
     FreeSpace& free_;
     const std::function<void()>& after_store_;
     std::vector<Extent> written_{};

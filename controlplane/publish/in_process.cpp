@@ -24,7 +24,7 @@ InProcess::InProcess(const shm::StateShape& shape, const HashSeed& flow_seed, sh
 Status InProcess::publish(const Image& image) {
     const auto generation = publisher_.publish(image);
     if (!generation) return generation.error();
-    acceptor_.set_readable(publisher_.readable_bytes());
+    acceptor_.set_source(publisher_.region(), publisher_.readable_bytes());
     if (const auto tables = acceptor_.validate_newest()) acceptor_.accept(*tables);
     if (state().header().accepted.load() == generation->value) return Done{};
     return Error{.message = "the tables are not valid", .remedy = "this is a defect of Shunt: please report it"};

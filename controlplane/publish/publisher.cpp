@@ -28,29 +28,31 @@ void add_gaps(FreeSpace& free, const std::map<Extent, Generation>& used, std::ui
 
 }  // namespace
 
-Result<Publisher> Publisher::open(const std::string& directory, const std::string& state_path,
-                                  PublisherOptions options) {
+Result<Publisher> Publisher::open(const std::string& directory, const std::string& state_path, NewTables options) {
     Publisher publisher;
     publisher.options_ = std::move(options);
     publisher.watch_ = StateWatch(state_path);
     if (auto seen = publisher.watch_.refresh(); !seen) return seen.error();
-    auto file = open_tables(directory + "/tables", publisher.options_.reserve_bytes, publisher.options_.random_seed,
-                            publisher.watch_.tables_in_use());
+    publisher.path_ = directory + "/tables";
+    auto file = open_tables(publisher.path_, publisher.options_, publisher.watch_.tables_in_use());
     if (!file) return file.error();
-    publisher.region_ = std::move(file->region);
+    publisher.tables_ = SharedTables(std::move(file->own), std::move(file->file));
     if (!file->replaced.empty()) {
-        publisher.replaced_ = directory + "/tables could not be used (" + file->replaced +
-                              ") and was replaced by a new file; flows are translated to its ids, or choose again";
+        publisher.replaced_ = directory + "/tables could not be used (" + file->replaced + ") and was replaced by " +
+                              (file->restored ? "what the data plane had kept of it: every flow keeps its backend"
+                                              : "a new file with new ids: the flows of the old one are given up");
     }
     publisher.recover();
+    if (file->restored) publisher.forgotten_ = Generation(publisher.newest_.value - 1);
     return publisher;
 }
 
-Publisher Publisher::in_memory(std::uint64_t bytes, PublisherOptions options, shm::Region::Pages pages) {
+Publisher Publisher::in_memory(std::uint64_t bytes, NewTables options, shm::Region::Pages pages) {
     Publisher publisher;
     publisher.options_ = std::move(options);
-    publisher.region_ = shm::Region::anonymous(bytes, pages);
-    format_tables(publisher.region_, publisher.options_.random_seed);
+    shm::Region region = shm::Region::anonymous(bytes, pages);
+    format_tables(region, publisher.options_.random_seed);
+    publisher.tables_ = SharedTables(std::move(region));
     publisher.recover();
     return publisher;
 }
@@ -64,12 +66,12 @@ void Publisher::recover() {
     for (std::uint64_t g = before_ring(newest_).value + 1; g <= newest_.value; ++g) {
         const auto root = shm::find_root(header(), Generation(g));
         if (!root) continue;
-        for (const Extent& extent : reachable(region_.data(), *root)) {
+        for (const Extent& extent : reachable(tables_.data(), *root)) {
             used[extent] = Generation(g);
-            serial = std::max(serial, region_.at<shm::BlockHeader>(extent.offset).serial + 1);
+            serial = std::max(serial, tables_.own().at<const shm::BlockHeader>(extent.offset).serial + 1);
         }
     }
-    header().next_serial.store(serial, std::memory_order_relaxed);
+    tables_.change_header([&](auto& header) { header.next_serial.store(serial, std::memory_order_relaxed); });
     for (const auto& [extent, last] : used) {
         (last == newest_ ? current_ : left_behind_[last]).push_back(extent);
     }
@@ -78,31 +80,32 @@ void Publisher::recover() {
 
 const shm::Root* Publisher::newest_root() const noexcept {
     const auto offset = shm::find_root(header(), newest_);
-    return offset ? &region_.at<const shm::Root>(*offset + sizeof(shm::BlockHeader)) : nullptr;
+    return offset ? &tables_.own().at<const shm::Root>(*offset + sizeof(shm::BlockHeader)) : nullptr;
 }
 
 shm::Tables Publisher::tables() const noexcept {
     const shm::Root* root = newest_root();
-    return root ? shm::Tables(region_.data(), *root) : shm::Tables();
+    return root ? shm::Tables(tables_.data(), *root) : shm::Tables();
 }
 
 // A generation takes the place in the ring of the one eight before it, whose blocks become free.
 bool Publisher::may_publish() {
     if (!watch_.refresh() || watch_.attaching()) return false;
-    const Generation oldest = before_ring(next());
+    const Generation oldest = std::max(before_ring(next()), forgotten_);
     return !oldest || !watch_.holds_at_or_before(oldest);
 }
 
 Result<Generation> Publisher::publish(const Image& image) {
     if (auto understood = watch_.refresh(); !understood) return understood.error();
+    if (const Status sound = damaged() ? mend() : Status(Done{}); !sound) return sound.error();
     if (!may_publish()) {
         return Error{.message = "the data plane has not taken over the generations that are out",
                      .remedy = "try again; if it lasts, look at the data plane"};
     }
     forget_before_ring();
-    BlockWriter blocks(region_, free_, options_.after_store);
+    BlockWriter blocks(tables_, free_, options_.after_store);
     const shm::Root* before = newest_root();
-    shm::Root root = GenerationWriter(blocks, region_.data(), before, origins_).write(image);
+    shm::Root root = GenerationWriter(blocks, tables_.data(), before, origins_).write(image);
     if (before != nullptr) {
         root.generation = before->generation;
         if (blocks.written() == 0 && std::memcmp(&root, before, sizeof root) == 0) return newest_;
@@ -113,7 +116,7 @@ Result<Generation> Publisher::publish(const Image& image) {
         blocks.give_up();
         return *blocks.failure();
     }
-    announce(root.generation, offset, blocks);
+    announce(root.generation, offset);
     settle(root.generation, offset, image);
     return newest_;
 }
@@ -121,11 +124,11 @@ Result<Generation> Publisher::publish(const Image& image) {
 // First the roots, then what only they named: a reader that copies looks at the root again afterwards.
 void Publisher::forget_before_ring() {
     const Generation oldest = before_ring(next());
-    for (shm::RootRef& root : header().roots) {
-        const std::uint64_t generation = root.generation.load(std::memory_order_relaxed);
+    for (std::size_t i = 0; i < shm::root_ring; ++i) {
+        const std::uint64_t generation = header().roots[i].generation.load(std::memory_order_relaxed);
         if (generation == 0 || (generation > oldest.value && generation <= newest_.value)) continue;
-        root.generation.exchange(0, std::memory_order_acq_rel);
-        if (options_.after_store) options_.after_store();
+        tables_.change_header([i](auto& header) { header.roots[i].generation.exchange(0, std::memory_order_acq_rel); });
+        stored();
     }
     const auto end = left_behind_.upper_bound(oldest);
     for (auto left = left_behind_.begin(); left != end; left = left_behind_.erase(left)) {
@@ -133,21 +136,20 @@ void Publisher::forget_before_ring() {
     }
 }
 
-void Publisher::announce(Generation generation, shm::BlockOffset offset, const BlockWriter& blocks) {
-    shm::RootRef& root = header().roots[generation.value % shm::root_ring];
-    const auto& block = region_.at<const shm::BlockHeader>(offset);
-    root.offset.store(offset, std::memory_order_relaxed);
-    blocks.stored();
-    root.checksum.store(block.checksum, std::memory_order_relaxed);
-    blocks.stored();
-    root.generation.store(generation.value, std::memory_order_release);
-    blocks.stored();
-    header().published.store(generation.value, std::memory_order_seq_cst);
-    blocks.stored();
+void Publisher::announce(Generation generation, shm::BlockOffset offset) {
+    const std::uint64_t checksum = tables_.own().at<const shm::BlockHeader>(offset).checksum;
+    const auto set = [&](auto&& change) {
+        tables_.change_header([&](auto& header) { change(header, header.roots[generation.value % shm::root_ring]); });
+        stored();
+    };
+    set([&](auto&, auto& root) { root.offset.store(offset, std::memory_order_relaxed); });
+    set([&](auto&, auto& root) { root.checksum.store(checksum, std::memory_order_relaxed); });
+    set([&](auto&, auto& root) { root.generation.store(generation.value, std::memory_order_release); });
+    set([&](auto& header, auto&) { header.published.store(generation.value, std::memory_order_seq_cst); });
 }
 
 void Publisher::settle(Generation generation, shm::BlockOffset root, const Image& image) {
-    std::vector<Extent> now = reachable(region_.data(), root);
+    std::vector<Extent> now = reachable(tables_.data(), root);
     std::vector<Extent> gone;
     std::set_difference(current_.begin(), current_.end(), now.begin(), now.end(), std::back_inserter(gone));
     if (!gone.empty()) left_behind_[newest_] = std::move(gone);
@@ -166,17 +168,34 @@ void Publisher::settle(Generation generation, shm::BlockOffset root, const Image
     origins_.routes_v6 = image.routes_v6;
 }
 
+// As far as it can be seen from here: by its length and name, and by what the data plane says. That it refuses a
+// generation is worth one new file.
+bool Publisher::damaged() const {
+    if (tables_.lost()) return true;
+    const Progress progress = watch_.progress();
+    return !path_.empty() && progress.refused == newest_ && progress.accepted < newest_ && mended_ != newest_;
+}
+
+Status Publisher::mend() {
+    auto file = make_again(path_, options_, tables_.own());
+    if (!file) return file.error();
+    tables_.use(*std::move(file));
+    mended_ = newest_;
+    return Done{};
+}
+
 Progress Publisher::progress() {
     const Status understood = watch_.refresh();
     Progress progress = watch_.progress();
+    progress.file_damaged = damaged();
     if (!understood) progress.problem = understood.error().text();
     progress.published = newest_;
     return progress;
 }
 
-Result<std::uint64_t> Publisher::ask_to_kill(const shm::FlowFilter& filter) {
+Result<std::uint64_t> Publisher::ask(const Asked& asked) {
     if (auto understood = watch_.refresh(); !understood) return understood.error();
-    return controlplane::ask_to_kill(header(), watch_.serving(), filter);
+    return controlplane::ask(tables_.shared_header(), watch_.serving(), asked);
 }
 
 std::optional<RequestEnd> Publisher::end_of(std::uint64_t request) {

@@ -19,7 +19,9 @@
 #include "controlplane/publish/free_space.h"
 #include "controlplane/publish/generation_writer.h"
 #include "controlplane/publish/requests.h"
+#include "controlplane/publish/shared_tables.h"
 #include "controlplane/publish/state_watch.h"
+#include "controlplane/publish/tables_file.h"
 #include "src/base/result.h"
 #include "src/shm/layout.h"
 #include "src/shm/region.h"
@@ -27,22 +29,15 @@
 
 namespace shunt::controlplane {
 
-struct PublisherOptions {
-    std::uint64_t reserve_bytes{std::uint64_t{16} << 30};  // of address space, for a new file; memory grows as needed
-    // Fresh randomness, kept in a new file: see Publisher::random_seed. Also tells one file from another.
-    HashSeed random_seed{};
-    std::function<void()> after_store{};  // for tests: called after each store into the region
-};
-
 class Publisher {
   public:
     // Opens DIRECTORY/tables or makes it. `state_path`: the data plane's region, usually DIRECTORY/state; it need not
     // exist, and may be replaced at any time. A file of a newer layout, or one that another control plane uses, is
-    // refused and left alone; a damaged one is replaced by a new one, which loses the ids.
-    static Result<Publisher> open(const std::string& directory, const std::string& state_path,
-                                  PublisherOptions options = {});
+    // refused and left alone; one that is lost or damaged is made again from the data plane's copy, else anew, without
+    // the ids.
+    static Result<Publisher> open(const std::string& directory, const std::string& state_path, NewTables options = {});
     // A region of this process, for tests, `explain` and `replay`.
-    static Publisher in_memory(std::uint64_t bytes = std::uint64_t{256} << 20, PublisherOptions options = {},
+    static Publisher in_memory(std::uint64_t bytes = std::uint64_t{256} << 20, NewTables options = {},
                                shm::Region::Pages pages = shm::Region::Pages::small);
     // A state region of this process, held as if by a data plane; must outlive the publisher. For tests.
     void follow(const std::byte* state) { watch_.follow(state); }
@@ -52,22 +47,22 @@ class Publisher {
     // Used where no seed file is configured: random, but the same after a restart.
     const HashSeed& random_seed() const noexcept { return header().random_seed; }
     // The region as readers map it.
-    const std::byte* region() const noexcept { return region_.data(); }
+    const std::byte* region() const noexcept { return tables_.shared(); }
     std::uint64_t readable_bytes() const noexcept { return header().file_bytes.load(std::memory_order_acquire); }
-    // Not empty if `open` had to replace a damaged file: a sentence for the log.
+    // Not empty if `open` had to replace a lost or damaged file: a sentence for the log.
     const std::string& replaced() const noexcept { return replaced_; }
 
     // False while a data plane attaches, or has not taken over any of the last generations: changes coalesce. Ask again
     // a little later.
     bool may_publish();
-    // The generation that says what the image says: the present one if nothing changed. An error (no memory, or
-    // may_publish() is false) leaves the present one in force.
+    // The generation that says what the image says: the present one if nothing changed. A file that was damaged since
+    // is made again first. An error (no memory, or may_publish() is false) leaves the present one in force.
     Result<Generation> publish(const Image& image);
 
     Progress progress();
 
     // What is asked of the data plane that runs: see requests.h.
-    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter);
+    Result<std::uint64_t> ask(const Asked& asked);
     std::optional<RequestEnd> end_of(std::uint64_t request);
 
   private:
@@ -76,18 +71,26 @@ class Publisher {
     Generation next() const noexcept { return Generation(std::max(newest_, above_).value + 1); }
     const shm::Root* newest_root() const noexcept;
     void forget_before_ring();
-    void announce(Generation generation, shm::BlockOffset root, const BlockWriter& blocks);
+    void announce(Generation generation, shm::BlockOffset root);
     void settle(Generation generation, shm::BlockOffset root, const Image& image);
 
-    shm::TablesHeader& header() noexcept { return region_.at<shm::TablesHeader>(0); }
-    const shm::TablesHeader& header() const noexcept { return region_.at<const shm::TablesHeader>(0); }
+    bool damaged() const;
+    Status mend();
+    void stored() const {
+        if (options_.after_store) options_.after_store();
+    }
+    const shm::TablesHeader& header() const noexcept { return tables_.header(); }
 
-    shm::Region region_{};
+    SharedTables tables_{};
+    std::string path_{};
     StateWatch watch_{};
-    PublisherOptions options_{};
+    NewTables options_{};
     std::string replaced_{};
     Generation newest_{};  // as published
     Generation above_{};   // the next generation is above this one, too
+    // Of these and older ones the file knows no blocks though somebody may hold them: it was made again.
+    Generation forgotten_{};
+    Generation mended_{};  // when the file was made again because the data plane refused it
     FreeSpace free_{};
     std::vector<Extent> current_{};                            // blocks of the newest generation, by offset
     std::map<Generation, std::vector<Extent>> left_behind_{};  // by the last generation that had them

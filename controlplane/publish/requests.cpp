@@ -4,10 +4,9 @@
 
 namespace shunt::controlplane {
 
-Result<std::uint64_t> ask_to_kill(shm::TablesHeader& tables, const shm::StateHeader* serving,
-                                  const shm::FlowFilter& filter) {
+Result<std::uint64_t> ask(shm::TablesHeader& tables, const shm::StateHeader* serving, const Asked& asked) {
     if (serving == nullptr) {
-        return Error{.message = "no data plane runs that could kill flows", .remedy = "start shunt-dataplane"};
+        return Error{.message = "no data plane runs that could do it", .remedy = "start shunt-dataplane"};
     }
     if (serving->tables_identity != shm::identity_of(tables)) {
         return Error{.message = "the data plane does not use these tables", .remedy = "restart shunt-dataplane"};
@@ -19,8 +18,9 @@ Result<std::uint64_t> ask_to_kill(shm::TablesHeader& tables, const shm::StateHea
     }
     shm::Request& request = tables.requests[(newest + 1) % shm::request_ring];
     request.number = newest + 1;
-    request.kind = shm::RequestKind::kill_flows;
-    request.filter = filter;
+    request.kind = asked.kind;
+    request.milliseconds = asked.milliseconds;
+    request.filter = asked.filter;
     tables.requested.store(newest + 1, std::memory_order_release);
     return newest + 1;
 }
@@ -29,8 +29,10 @@ std::optional<RequestEnd> end_of(std::uint64_t request, const shm::StateHeader* 
     if (serving == nullptr) return RequestEnd{};
     if (serving->answered.load(std::memory_order_acquire) < request) return std::nullopt;
     const shm::RequestAnswer& answer = serving->answers[request % shm::request_ring];
-    const bool done = answer.number == request && answer.outcome == shm::RequestOutcome::done;
-    return RequestEnd{done, done ? answer.flows : 0};
+    const bool is_its = answer.number == request;
+    const bool done = is_its && answer.outcome == shm::RequestOutcome::done;
+    const bool refused = is_its && answer.outcome == shm::RequestOutcome::refused;
+    return RequestEnd{.carried_out = done, .refused = refused, .flows = done ? answer.flows : 0};
 }
 
 }  // namespace shunt::controlplane

@@ -10,16 +10,23 @@
 
 namespace shunt::controlplane {
 
+// What the data plane is asked to do, and the fields of shm::Request that go with it.
+struct Asked {
+    shm::RequestKind kind{};
+    shm::FlowFilter filter{};
+    std::uint32_t milliseconds{};
+};
+
 // How a request ended.
 struct RequestEnd {
     bool carried_out{};     // false: the data plane that was asked is gone, and may have done a part of it
+    bool refused{};         // it is there, and does not do such things
     std::uint64_t flows{};  // that were killed
 };
 
 // `serving`: the state of the data plane that runs; null: none does. Returns the number of the request. An error:
 // nobody can take it now.
-Result<std::uint64_t> ask_to_kill(shm::TablesHeader& tables, const shm::StateHeader* serving,
-                                  const shm::FlowFilter& filter);
+Result<std::uint64_t> ask(shm::TablesHeader& tables, const shm::StateHeader* serving, const Asked& asked);
 // Nothing: it is not done yet.
 std::optional<RequestEnd> end_of(std::uint64_t request, const shm::StateHeader* serving) noexcept;
 

@@ -30,7 +30,7 @@ Shape shape_of(const shm::Region& region) {
     const auto& header = region.at<const shm::StateHeader>(0);
     const std::uint32_t version = header.version.load(std::memory_order_acquire);
     if (version == 0) return Shape::in_the_making;
-    const bool ours = header.magic == shm::state_magic && version == shm::layout_version &&
+    const bool ours = header.magic == shm::state_magic && shm::reads_layout(version) &&
                       header.shape.workers <= shm::max_workers &&
                       shm::StateLayout::of(header.shape).links <= region.reserved();
     return ours ? Shape::complete : Shape::foreign;
@@ -121,7 +121,7 @@ TablesInUse StateWatch::tables_in_use() const noexcept {
     const shm::Region& region = regions_.back().region;
     const shm::StateHeader& header = shm::StateReader(region.data()).header();
     return {header.tables_identity, Generation(header.accepted.load(std::memory_order_acquire)),
-            region.locked_by_other()};
+            region.locked_by_other(), header.answered.load(std::memory_order_acquire)};
 }
 
 const std::byte* StateWatch::served() const noexcept {

@@ -37,6 +37,7 @@ struct Progress {
     std::uint64_t buckets_per_worker{};
     Generation steered{};  // the newest whose listeners its ports let through
     Generation refused{};  // the last one it refused
+    bool file_damaged{};   // the tables file, after it was written: publish again
     std::array<std::uint64_t, static_cast<std::size_t>(shm::RefusalReason::count)> refusals{};  // by reason
 
     // Workers that use this generation or a newer one; those asleep count once it is accepted.

@@ -97,6 +97,7 @@ std::string within(std::string_view place, std::string_view pointer) {
 // One request on its way: what its path names, and how to answer it.
 struct Call {
     Core& core;
+    Ha& ha;
     FlowScans& scans;
     Documents documents;
     const HttpRequest& request;
@@ -280,6 +281,78 @@ void post_kill(Call& call) {
         Call::answer(core, reply, to_json(std::get<KillReply>(outcome), core));
     };
     call.core.kill_flows(question->filter, question->text, call.options, call.documents.now, answered);
+}
+
+// ------------------------------------------------------------------------------------------------ this node
+
+// A change that is no part of what is wanted: neither revision nor generation.
+ChangeReply change_beside(const Call& call, std::vector<Change> changes) {
+    const Progress progress = call.core.progress();
+    return {.changed = !changes.empty(),
+            .dry_run = call.options.dry_run,
+            .changes = std::move(changes),
+            .generation = progress.published,
+            .workers = passed(progress, progress.published),
+            .revision = call.core.wanted().revision};
+}
+
+void post_role(Call& call) {
+    static constexpr std::array<std::string_view, 1> fields{"role"};
+    const auto json = call.body(fields);
+    if (!json) return;
+    const std::string text = json->contains("role") && (*json)["role"].is_string() ? (*json)["role"] : "";
+    const auto role = parse_role(text);
+    if (!role) {
+        return call.refuse(422, {.message = "\"" + text + "\" is no role",
+                                 .remedy = "use master, backup, fault or none",
+                                 .pointer = "/role"});
+    }
+    const RoleTaken before = call.ha.role();
+    std::vector<Change> changes;
+    if (before.role != *role) {
+        changes.push_back(
+            {ChangeKind::change, "ha.role", std::string(to_string(before.role)), std::string(to_string(*role))});
+    }
+    if (!call.options.dry_run) {
+        const Status kept = call.ha.take_role(*role, call.options.who, call.documents.now);
+        if (!kept) return call.refuse(507, kept.error());
+    }
+    Json answer = to_json(change_beside(call, std::move(changes)));
+    answer["text"] = "role " + std::string(to_string(*role));
+    call.answer(answer);
+}
+
+constexpr std::int64_t longest_wedge_ms = 60'000;
+
+// "1:wedge"
+void post_worker(Call& call) {
+    static constexpr std::array<std::string_view, 1> fields{"for_ms"};
+    const std::string& name = call.names[0];
+    const auto colon = std::min(name.find(':'), name.size());
+    const auto worker = number(std::string_view(name).substr(0, colon));
+    if (name.substr(colon) != ":wedge") return call.refuse(404, {.message = "POST takes a worker followed by :wedge"});
+    const std::size_t workers = call.core.progress().workers.size();
+    if (colon == 0 || !worker || *worker >= workers) {
+        return call.refuse(404, {.message = "there is no worker \"" + name.substr(0, colon) + "\"",
+                                 .remedy = "`shunt worker list` shows those there are"});
+    }
+    const auto json = call.body(fields);
+    if (!json) return;
+    const Json time = json->value("for_ms", Json(500));
+    if (!time.is_number_integer() || time < 1 || time > longest_wedge_ms) {
+        return call.refuse(422,
+                           {.message = "\"for_ms\" is a number of milliseconds, up to a minute", .pointer = "/for_ms"});
+    }
+    const std::string text = "worker " + std::to_string(*worker) + " stands still for " + time.dump() + " ms";
+    Json answer = to_json(change_beside(call, {{ChangeKind::change, "worker." + std::to_string(*worker), "", text}}));
+    answer["text"] = text;
+    if (call.options.dry_run) return call.answer(answer);
+    const auto over = [reply = call.reply, &core = call.core, answer](const Status& done) {
+        if (!done) return reply(problem(503, done.error()));
+        Call::answer(core, reply, answer);
+    };
+    call.core.wedge_worker(WorkerIndex(static_cast<std::uint16_t>(*worker)), Duration::milliseconds(time), call.options,
+                           call.documents.now, over);
 }
 
 // ------------------------------------------------------------------------------------------------ services and
@@ -514,6 +587,7 @@ constexpr auto services_of = [](Call& call) { call.answer(call.documents.service
 constexpr auto overrides_of = [](Call& call) { call.answer(call.documents.overrides()); };
 constexpr auto workers_of = [](Call& call) { call.answer(call.documents.workers()); };
 constexpr auto ports_of = [](Call& call) { call.answer(call.documents.ports()); };
+constexpr auto ha_of = [](Call& call) { call.answer(call.documents.ha()); };
 constexpr auto config_of = [](Call& call) { call.answer(call.documents.config()); };
 
 constexpr std::array resources{
@@ -533,6 +607,9 @@ constexpr std::array resources{
     Resource{"GET", "overrides", Access::read, overrides_of},
     Resource{"DELETE", "overrides/*", Access::write, delete_override},
     Resource{"GET", "workers", Access::read, workers_of},
+    Resource{"POST", "workers/*", Access::write, post_worker},
+    Resource{"GET", "ha", Access::read, ha_of},
+    Resource{"POST", "ha/role", Access::write, post_role},
     Resource{"GET", "drops", Access::read, get_drops, {"all"}},
     Resource{"GET", "ports", Access::read, ports_of},
     Resource{"GET", "config", Access::read, config_of},
@@ -616,7 +693,7 @@ void Api::handle(const HttpRequest& request, const HttpReply& reply) {
             allowed += (allowed.empty() ? "" : ", ") + std::string(resource.method);
             continue;
         }
-        Call call{core_, scans_, documents_(), request, reply, std::move(*names)};
+        Call call{core_, ha_, scans_, documents_(), request, reply, std::move(*names)};
         call.options.who = "uid " + std::to_string(request.uid);
         if (resource.pattern.starts_with("services/*")) {
             call.names[0] = name_of_service(core_.wanted().desired, call.names[0]);

@@ -17,9 +17,10 @@ namespace shunt::controlplane {
 class Api {
   public:
     // `documents` gives what can be read now; `own_uid` and root may write; `later` as FlowScans wants it.
-    Api(Core& core, Events& events, std::function<Documents()> documents, uid_t own_uid, FlowScans::Later later)
+    Api(Core& core, Events& events, Ha& ha, std::function<Documents()> documents, uid_t own_uid, FlowScans::Later later)
         : core_(core),
           events_(events),
+          ha_(ha),
           documents_(std::move(documents)),
           own_uid_(own_uid),
           scans_(documents_, std::move(later)) {}
@@ -30,6 +31,7 @@ class Api {
   private:
     Core& core_;
     Events& events_;
+    Ha& ha_;
     std::function<Documents()> documents_;
     uid_t own_uid_;
     FlowScans scans_;

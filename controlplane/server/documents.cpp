@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 
+#include "controlplane/server/ha.h"
 #include "src/api/figures.h"
 #include "src/api/live.h"
 #include "src/config/json.h"
@@ -217,6 +218,18 @@ void judge_dataplane(Judgement& judgement, const Progress& progress, Passed pass
     }
 }
 
+// What keeps this node from serving, and keepalived from hearing of it.
+void judge_ha(Judgement& judgement, const Ha* ha) {
+    if (ha == nullptr) return;
+    const DataplaneSigns& signs = ha->signs();
+    if (signs.held && ha->stale()) judgement.add("bad", "the data plane's heartbeat stands still");
+    if (signs.held && !ha->stale() && !signs.fault.empty()) judgement.add("bad", "data plane: " + signs.fault);
+    if (signs.held && signs.track_file_failed) {
+        judgement.add("bad", "the data plane cannot write " + ha->dataplane_file().path());
+    }
+    if (!ha->problem().empty()) judgement.add("bad", ha->problem());
+}
+
 }  // namespace
 
 Json Documents::status() const {
@@ -225,6 +238,7 @@ Json Documents::status() const {
     const auto live = api::live_services(tables);
     Judgement judgement;
     judge_dataplane(judgement, progress, passed);
+    judge_ha(judgement, facts.ha);
     for (auto& problem : core.problems()) judgement.add("bad", std::move(problem));
     Json list = Json::array();
     for (std::size_t i = 0; i < core.effective_state().services.size(); ++i) {
@@ -247,6 +261,7 @@ Json Documents::status() const {
               {"dataplane", dataplane_json(progress, state, now)},
               {"controlplane", {{"pid", facts.pid}, {"up_ms", (now.instant - facts.started).in_milliseconds()}}},
               {"config", config_json(core, facts)},
+              {"ha", ha()},
               {"traffic", api::to_json(state ? api::traffic(*state) : api::Traffic{})},
               {"warnings", std::move(warnings)},
               {"services", std::move(list)}};
@@ -308,6 +323,8 @@ Json Documents::config() const {
     json.update(overrides());
     return json;
 }
+
+Json Documents::ha() const { return facts.ha == nullptr ? Json(nullptr) : to_json(*facts.ha, now); }
 
 Json Documents::events(std::uint64_t since) const {
     Json list = Json::array();

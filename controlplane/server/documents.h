@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "controlplane/ha/ha.h"
 #include "controlplane/state/core.h"
 #include "src/shm/state_file.h"
 #include "src/shm/tables.h"
@@ -23,6 +24,7 @@ struct ProcessFacts {
     bool file_differs{};                       // the configuration file is another than the one last taken
     std::vector<std::string> warnings{};       // of the start
     std::vector<std::string> host_warnings{};  // of this moment
+    const Ha* ha{};                            // null: nobody keeps it
 };
 
 struct Documents {
@@ -42,6 +44,7 @@ struct Documents {
     Json drops(bool zeros) const;
     Json ports() const;
     Json config() const;
+    Json ha() const;
     Json events(std::uint64_t since) const;
 };
 

@@ -8,7 +8,9 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -28,6 +30,8 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using Local = asio::local::stream_protocol;
+using Tcp = asio::ip::tcp;
+using Any = asio::generic::stream_protocol;  // either of them
 using ErrorCode = boost::system::error_code;
 template <class T>
 using Awaitable = asio::awaitable<T>;
@@ -45,17 +49,18 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
         : acceptor_(io), handler_(std::move(handler)), error_page_(std::move(error_page)), limits_(limits) {}
 
     Status listen(const std::string& path);
+    Status listen(const AddressAndPort& where);
     void start() { asio::co_spawn(acceptor_.get_executor(), accept_all(shared_from_this()), asio::detached); }
     void stop();
 
   private:
-    using Stream = beast::basic_stream<Local>;
+    using Stream = beast::basic_stream<Any>;
     using Message = http::response<http::string_body>;
     struct Connection {
-        explicit Connection(Local::socket socket) : stream(std::move(socket)) {}
+        explicit Connection(Any::socket socket) : stream(std::move(socket)) {}
         Stream stream;
         beast::flat_buffer buffer{};
-        uid_t uid{};
+        uid_t uid{HttpRequest::nobody};
         pid_t pid{};
         std::list<Connection*>::iterator place{};  // among all; those idle for longest come first
         bool idle{true};
@@ -70,10 +75,11 @@ class HttpServer::Impl : public std::enable_shared_from_this<HttpServer::Impl> {
     Awaitable<ErrorCode> read_request(Connection& connection, Parser& parser);
     Awaitable<HttpResponse> ask(HttpRequest request);
     Awaitable<bool> send(Connection& connection, HttpResponse response, bool keep_alive);
+    bool read_caller(Connection& connection) const;
     void make_room();
     HttpResponse refuse_message(const ErrorCode& error) const;
 
-    Local::acceptor acceptor_;
+    asio::basic_socket_acceptor<Any> acceptor_;
     HttpHandler handler_;
     HttpErrorPage error_page_;
     HttpLimits limits_;
@@ -95,16 +101,30 @@ Status HttpServer::Impl::listen(const std::string& path) {
     struct stat found {};
     if (lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode)) unlink(path.c_str());
     ErrorCode error;
-    acceptor_.open(Local(), error);
+    acceptor_.open(Any(Local()), error);
     if (error) return failure("cannot make the API socket", error);
     const mode_t before = umask(0117);  // 0660 from the first moment on
-    acceptor_.bind(Local::endpoint(path), error);
+    acceptor_.bind(Any::endpoint(Local::endpoint(path)), error);
     umask(before);
     if (error) return failure("cannot bind the API socket", error);
     path_ = path;
     acceptor_.listen(asio::socket_base::max_listen_connections, error);
     if (error) return failure("cannot listen on the API socket", error);
     return Done{};
+}
+
+Status HttpServer::Impl::listen(const AddressAndPort& where) {
+    const std::string text = address_and_port(where.address, where.port);
+    const Tcp::endpoint endpoint(asio::ip::make_address(where.address.text()), where.port);
+    ErrorCode error;
+    acceptor_.open(Any(endpoint.protocol()), error);
+    if (!error) acceptor_.set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) acceptor_.bind(Any::endpoint(endpoint), error);
+    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
+    if (!error) return Done{};
+    return Error{.message = "cannot listen on " + text + ": " + error.message(),
+                 .remedy = "choose another address and port",
+                 .key = "http.listen"};
 }
 
 void HttpServer::Impl::stop() {
@@ -122,23 +142,29 @@ Awaitable<void> HttpServer::Impl::accept_all(Self self) {
     asio::steady_timer pause(self->acceptor_.get_executor());
     while (!self->stopping_) {
         ErrorCode error;
-        Local::socket socket = co_await self->acceptor_.async_accept(quietly(error));
+        Any::socket socket = co_await self->acceptor_.async_accept(quietly(error));
         if (self->stopping_) co_return;
         if (error) {  // no descriptors, no memory: later
             pause.expires_after(std::chrono::milliseconds(50));
             co_await pause.async_wait(quietly(error));
             continue;
         }
-        ucred caller{};
-        socklen_t size = sizeof caller;
-        if (getsockopt(socket.native_handle(), SOL_SOCKET, SO_PEERCRED, &caller, &size) != 0) continue;
         self->make_room();
         auto connection = std::make_unique<Connection>(std::move(socket));
-        connection->uid = caller.uid;
-        connection->pid = caller.pid;
+        if (!self->path_.empty() && !self->read_caller(*connection)) continue;
         connection->place = self->connections_.insert(self->connections_.end(), connection.get());
         asio::co_spawn(self->acceptor_.get_executor(), serve(self, std::move(connection)), asio::detached);
     }
+}
+
+bool HttpServer::Impl::read_caller(Connection& connection) const {
+    ucred caller{};
+    socklen_t size = sizeof caller;
+    const int socket = connection.stream.socket().native_handle();
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &caller, &size) != 0) return false;
+    connection.uid = caller.uid;
+    connection.pid = caller.pid;
+    return true;
 }
 
 void HttpServer::Impl::make_room() {
@@ -260,14 +286,30 @@ HttpServer::HttpServer(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(im
 
 HttpServer::~HttpServer() { impl_->stop(); }
 
+namespace {
+
+template <class Impl, class Server, class Where>
+Result<std::unique_ptr<Server>> started(std::shared_ptr<Impl> impl, std::unique_ptr<Server> server,
+                                        const Where& where) {
+    if (const Status listening = impl->listen(where); !listening) return listening.error();
+    impl->start();
+    return server;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, const std::string& path,
                                                        HttpHandler handler, HttpErrorPage error_page,
                                                        HttpLimits limits) {
     auto impl = std::make_shared<Impl>(io, std::move(handler), std::move(error_page), limits);
-    std::unique_ptr<HttpServer> server(new HttpServer(impl));
-    if (const Status listening = impl->listen(path); !listening) return listening.error();
-    impl->start();
-    return server;
+    return started(impl, std::unique_ptr<HttpServer>(new HttpServer(impl)), path);
+}
+
+Result<std::unique_ptr<HttpServer>> HttpServer::listen(asio::io_context& io, const AddressAndPort& where,
+                                                       HttpHandler handler, HttpErrorPage error_page,
+                                                       HttpLimits limits) {
+    auto impl = std::make_shared<Impl>(io, std::move(handler), std::move(error_page), limits);
+    return started(impl, std::unique_ptr<HttpServer>(new HttpServer(impl)), where);
 }
 
 }  // namespace shunt::controlplane

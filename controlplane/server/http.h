@@ -1,4 +1,5 @@
-// HTTP/1.1 on a unix socket, as little of it as the API needs. Who calls is read from the socket (SO_PEERCRED).
+// HTTP/1.1 on a unix socket, as little of it as the API needs. Who calls is read from the socket (SO_PEERCRED). Also on
+// a TCP port, where nobody is known.
 //
 // Bounds: `max_connections`, the one idle for longest gives way to a new one; header and body sizes; a request must be
 // complete `request_time` after its first byte; an idle connection is closed after `idle_time`.
@@ -15,6 +16,7 @@
 
 #include "src/base/result.h"
 #include "src/base/time.h"
+#include "src/net/address.h"
 
 namespace boost::asio {
 class io_context;
@@ -29,8 +31,10 @@ struct HttpRequest {
     std::string if_match{};                      // as sent; empty if absent
     std::string if_none_match{};                 // the same
     std::string body{};
-    uid_t uid{};
+    uid_t uid{nobody};
     pid_t pid{};
+
+    static constexpr uid_t nobody = static_cast<uid_t>(-1);
 };
 
 struct HttpResponse {
@@ -63,6 +67,10 @@ class HttpServer {
     // Makes the socket (mode 0660), in place of one left by a process that died. The caller holds the instance's lock,
     // so nobody else is listening there.
     static Result<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& io, const std::string& path,
+                                                      HttpHandler handler, HttpErrorPage error_page,
+                                                      HttpLimits limits = {});
+    // On a TCP port. What it answers may be read by whoever reaches it.
+    static Result<std::unique_ptr<HttpServer>> listen(boost::asio::io_context& io, const AddressAndPort& where,
                                                       HttpHandler handler, HttpErrorPage error_page,
                                                       HttpLimits limits = {});
     ~HttpServer();  // closes everything and removes the socket

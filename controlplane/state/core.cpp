@@ -271,14 +271,14 @@ std::vector<ProbeRequest> Core::advance(Now now) {
         next_housekeeping_ = now.instant + housekeeping;
     }
     if (now.instant >= next_guard_watch_) watch_guard(now);
-    follow_kills(now);
+    follow_errands(now);
     return health_.due(now.instant);
 }
 
 Instant Core::next_wakeup(Now now) const {
     Instant next = std::min(next_housekeeping_, next_guard_watch_);
     if (const auto due = health_.next_due()) next = std::min(next, *due);
-    if (!waiters_.empty() || !kills_.empty()) next = std::min(next, now.instant + publication_poll);
+    if (!waiters_.empty() || !errands_.empty()) next = std::min(next, now.instant + publication_poll);
     if (published_change_ != change_) {
         const Instant paced = urgent_ ? now.instant + publication_poll : last_publication_ + health_pacing;
         next = std::min(next, std::max(paced, not_before_));
@@ -359,6 +359,16 @@ void Core::watch_dataplane(const Progress& progress, Now now) {
                      " and stays with " + std::to_string(progress.accepted.value)},
             now);
     }
+    if (progress.file_damaged && !seen_.file_damaged) {
+        log({.kind = EventKind::publish,
+             .level = EventLevel::error,
+             .text = "the tables file was damaged or removed: it is made again"},
+            now);
+    }
+    if (progress.file_damaged) {
+        ++change_;
+        urgent_ = true;
+    }
     const bool other_ports = progress.ports != seen_.ports;
     seen_ = progress;
     if (!other_ports) return;
@@ -369,49 +379,68 @@ void Core::watch_dataplane(const Progress& progress, Now now) {
     apply_guard(now);
 }
 
-// ------------------------------------------------------------------------------------------------ killing flows
+// ------------------------------------------------------------------------------------------------ the data plane's
+// errands
 
 void Core::kill_flows(const shm::FlowFilter& filter, const std::string& text, const WriteOptions& options, Now now,
                       std::function<void(KillAnswer)> reply) {
     if (auto rejection = stale(options, scene_.wanted.revision)) return reply(std::move(*rejection));
-    const auto request = outside_.ask_to_kill(filter);
+    const auto request = outside_.ask({.kind = shm::RequestKind::kill_flows, .filter = filter});
     if (!request) return reply(Rejection{Rejection::Why::unavailable, request.error()});
     log({.kind = EventKind::audit, .text = options.who + " kills flows: " + text}, now);
-    kills_.push_back({.request = *request,
-                      .filter = text,
-                      .who = options.who,
-                      .deadline = now.instant + options.wait,
-                      .answer = std::move(reply)});
-    follow_kills(now);
+    const auto answer = std::make_shared<std::function<void(KillAnswer)>>(std::move(reply));  // called once
+    const auto over = [this, answer, text, who = options.who](const RequestEnd& end, Now then) {
+        const std::string what = end.carried_out ? std::to_string(end.flows) + " flows were killed"
+                                                 : "the data plane ended before it had killed all flows";
+        log({.kind = EventKind::dataplane,
+             .level = end.carried_out ? EventLevel::info : EventLevel::warn,
+             .text = what + ", for " + who + ": " + text},
+            then);
+        const auto said = std::exchange(*answer, {});
+        if (!said) return;
+        if (end.carried_out) return said(KillReply{.filter = text, .flows = end.flows});
+        said(Rejection{Rejection::Why::unavailable,
+                       {.message = what, .remedy = "ask again when it runs: what matches then is killed"}});
+    };
+    const auto late = [answer, text] { std::exchange(*answer, {})(KillReply{.filter = text, .timed_out = true}); };
+    errands_.push_back({*request, now.instant + options.wait, over, late});
+    follow_errands(now);
 }
 
-void Core::follow_kills(Now now) {
-    std::erase_if(kills_, [&](Killing& killing) { return follow(killing, now); });
+void Core::wedge_worker(WorkerIndex worker, Duration time, const WriteOptions& options, Now now,
+                        std::function<void(Status)> reply) {
+    Asked asked{.kind = shm::RequestKind::wedge_worker,
+                .milliseconds = static_cast<std::uint32_t>(time.in_milliseconds())};
+    asked.filter.workers = std::uint64_t{1} << worker.value;
+    const auto request = outside_.ask(asked);
+    if (!request) return reply(request.error());
+    log({.kind = EventKind::audit,
+         .level = EventLevel::warn,
+         .text = options.who + " wedges worker " + std::to_string(worker.value) + " for " +
+                 std::to_string(asked.milliseconds) + " ms"},
+        now);
+    const auto over = [reply](const RequestEnd& end, Now) {
+        if (end.carried_out) return reply(Done{});
+        reply(Error{.message = end.refused ? "the data plane takes no test hooks" : "the data plane has not done it",
+                    .remedy = "start it with SHUNT_TEST_HOOKS=1 in its environment"});
+    };
+    errands_.push_back({*request, now.instant + options.wait, over, {}});
+    follow_errands(now);
+}
+
+void Core::follow_errands(Now now) {
+    std::erase_if(errands_, [&](Errand& errand) { return follow(errand, now); });
 }
 
 // True: it is over.
-bool Core::follow(Killing& killing, Now now) {
-    const auto end = outside_.end_of(killing.request);
-    const bool in_vain = !end && now.instant >= killing.deadline;
-    const auto answer = end || in_vain ? std::exchange(killing.answer, {}) : std::function<void(KillAnswer)>{};
-    if (!end) {
-        if (answer) answer(KillReply{.filter = killing.filter, .timed_out = true});
-        return false;
+bool Core::follow(Errand& errand, Now now) {
+    const auto end = outside_.end_of(errand.request);
+    if (end) {
+        errand.over(*end, now);
+    } else if (errand.late && now.instant >= errand.deadline) {
+        std::exchange(errand.late, {})();
     }
-    const std::string what = end->carried_out ? std::to_string(end->flows) + " flows were killed"
-                                              : "the data plane ended before it had killed all flows";
-    log({.kind = EventKind::dataplane,
-         .level = end->carried_out ? EventLevel::info : EventLevel::warn,
-         .text = what + ", for " + killing.who + ": " + killing.filter},
-        now);
-    if (!answer) return true;
-    if (end->carried_out) {
-        answer(KillReply{.filter = killing.filter, .flows = end->flows});
-    } else {
-        answer(Rejection{Rejection::Why::unavailable,
-                         {.message = what, .remedy = "ask again when it runs: what matches then is killed"}});
-    }
-    return true;
+    return end.has_value();
 }
 
 // ------------------------------------------------------------------------------------------------ guard and problems

@@ -54,7 +54,7 @@ class Outside {
     virtual Status guard(const GuardRules& rules) = 0;
     virtual Result<bool> guard_present() = 0;
     // Of the data plane that runs; see publish/requests.h.
-    virtual Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter) = 0;
+    virtual Result<std::uint64_t> ask(const Asked& asked) = 0;
     virtual std::optional<RequestEnd> end_of(std::uint64_t request) = 0;
 };
 
@@ -126,6 +126,9 @@ class Core {
     // Has the data plane kill the flows that `filter`, in words `text`, means. Not for dry runs.
     void kill_flows(const shm::FlowFilter& filter, const std::string& text, const WriteOptions& options, Now now,
                     std::function<void(KillAnswer)> reply);
+    // For tests: has the data plane hold up a worker. An error: it did not.
+    void wedge_worker(WorkerIndex worker, Duration time, const WriteOptions& options, Now now,
+                      std::function<void(Status)> reply);
     void network_changed(NetworkSnapshot network);
     void probe_finished(const ProbeResult& result, Now now);
     // Everything that is due; the probes to start. To be called by `next_wakeup`, and after every other call.
@@ -161,13 +164,12 @@ class Core {
         ChangeReply reply{};
         Reply answer{};
     };
-    // Somebody's request to kill flows, until the data plane has answered.
-    struct Killing {
+    // What was asked of the data plane, until it has answered.
+    struct Errand {
         std::uint64_t request{};
-        std::string filter{};
-        std::string who{};
         Instant deadline{};
-        std::function<void(KillAnswer)> answer{};  // empty: answered already, in vain
+        std::function<void(const RequestEnd&, Now)> over{};
+        std::function<void()> late{};  // once, if it is not over by then; empty: said already
     };
     struct Problem {
         std::string text{};  // empty: all is well
@@ -188,8 +190,8 @@ class Core {
     bool publish(Now now);
     void settle(const Progress& progress, Now now);
     static std::optional<Rejection> stale(const WriteOptions& options, std::uint64_t revision);
-    void follow_kills(Now now);
-    bool follow(Killing& killing, Now now);
+    void follow_errands(Now now);
+    bool follow(Errand& errand, Now now);
     void watch_dataplane(const Progress& progress, Now now);
     void watch_guard(Now now);
     void apply_guard(Now now);
@@ -209,7 +211,7 @@ class Core {
     Instant not_before_{};  // after a failure
     bool urgent_{true};     // not for health alone
     std::vector<Waiter> waiters_{};
-    std::vector<Killing> kills_{};
+    std::vector<Errand> errands_{};
     Progress seen_{};  // when the data plane was last looked at
     Instant next_housekeeping_{};
     Instant next_guard_watch_{};

@@ -6,8 +6,8 @@
 namespace shunt::controlplane {
 
 std::string_view to_string(EventKind kind) noexcept {
-    constexpr std::array<std::string_view, 7> names{"health",    "config",       "override", "publish",
-                                                    "dataplane", "controlplane", "audit"};
+    constexpr std::array<std::string_view, 8> names{"health",    "config",       "override", "publish",
+                                                    "dataplane", "controlplane", "audit",    "ha"};
     return names[static_cast<std::size_t>(kind)];
 }
 

@@ -23,7 +23,7 @@ class LiveOutside : public Outside {
     Progress progress() override { return publisher_.progress(); }
     Status guard(const GuardRules& rules) override { return guard_.apply(rules); }
     Result<bool> guard_present() override { return guard_.present(); }
-    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter) override { return publisher_.ask_to_kill(filter); }
+    Result<std::uint64_t> ask(const Asked& asked) override { return publisher_.ask(asked); }
     std::optional<RequestEnd> end_of(std::uint64_t request) override { return publisher_.end_of(request); }
 
     shm::Tables tables() const noexcept { return publisher_.tables(); }

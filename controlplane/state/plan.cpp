@@ -1,6 +1,7 @@
 #include "controlplane/state/plan.h"
 
 #include <algorithm>
+#include <optional>
 
 namespace shunt::controlplane {
 namespace {
@@ -10,6 +11,12 @@ const Override* find(const std::vector<Override>& overrides, const std::string& 
     const auto found = std::lower_bound(overrides.begin(), overrides.end(), id,
                                         [](const Override& o, const std::string& wanted) { return o.id() < wanted; });
     return found == overrides.end() || found->id() != id ? nullptr : &*found;
+}
+
+// What shunt-dataplane reads of [ha], when it starts.
+std::optional<config::Ha> told_to_dataplane(std::optional<config::Ha> ha) {
+    if (ha) ha->track_files.controlplane.clear();
+    return ha;
 }
 
 }  // namespace
@@ -64,6 +71,9 @@ std::vector<std::string> remarks(const Wanted& before, const Wanted& after) {
     dataplane.timeouts = after.desired.dataplane.timeouts;  // which tables carry
     if (!(dataplane == after.desired.dataplane)) {
         all.push_back("[dataplane] takes effect when shunt-dataplane is restarted with a file that says the same");
+    }
+    if (told_to_dataplane(before.desired.ha) != told_to_dataplane(after.desired.ha)) {
+        all.push_back("[ha] takes effect for shunt-dataplane when it is restarted with a file that says the same");
     }
     if (before.desired.node.source != after.desired.node.source) restart("[node] source", "shunt-controlplane");
     if (before.desired.api_socket != after.desired.api_socket) restart("[api] socket", "shunt-controlplane");

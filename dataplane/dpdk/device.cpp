@@ -7,7 +7,10 @@
 #include <rte_mempool.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
+#include <memory>
+#include <utility>
 
 #include "dataplane/dpdk/environment.h"
 
@@ -29,19 +32,48 @@ constexpr std::uint64_t wanted_offloads =
 
 }  // namespace
 
-Result<PacketPool> PacketPool::create(WorkerIndex worker, const PoolSize& size) {
+Result<PacketPool> PacketPool::create(WorkerIndex worker, xdp::Frames frames) {
+    const xdp::FrameShape shape = frames.shape();
+    auto held = std::make_unique<Held>(Held{.frames = std::move(frames)});
+    held->frame_bits = static_cast<std::uint32_t>(std::countr_zero(shape.bytes));
     const std::string name = "packets_" + std::to_string(worker.value);
+    const rte_pktmbuf_extmem memory{.buf_ptr = held->frames.data(),
+                                    .buf_iova = reinterpret_cast<rte_iova_t>(held->frames.data()),
+                                    .buf_len = held->frames.size(),
+                                    .elt_size = static_cast<std::uint16_t>(shape.bytes)};
     const auto socket = static_cast<int>(rte_lcore_to_socket_id(worker.value + 1U));
-    rte_mempool* pool = rte_pktmbuf_pool_create(name.c_str(), size.buffers, pool_cache, 0,
-                                                static_cast<std::uint16_t>(size.data_room), socket);
-    if (pool != nullptr) return PacketPool(pool);
-    return Error{.message = "cannot get " + std::to_string(size.buffers) + " packet buffers of " +
-                            std::to_string(size.data_room) + " bytes (" + std::to_string(size.bytes() >> 20) +
-                            " MiB): " + reason(rte_errno),
-                 .remedy = "raise vm.nr_hugepages, or use fewer workers or ports"};
+    held->pool =
+        rte_pktmbuf_pool_create_extbuf(name.c_str(), shape.count, pool_cache, 0, memory.elt_size, socket, &memory, 1);
+    if (held->pool == nullptr) {
+        return Error{.message = "cannot get " + std::to_string(shape.count) + " packet buffers: " + reason(rte_errno),
+                     .remedy = "raise vm.nr_hugepages, or use fewer workers or ports"};
+    }
+    held->mbufs.resize(shape.count);
+    rte_mempool_obj_iter(held->pool, note_frame, held.get());
+    return PacketPool(held.release());
 }
 
-std::uint32_t PacketPool::in_use() const noexcept { return rte_mempool_in_use_count(pool_); }
+void PacketPool::note_frame(rte_mempool*, void* held_, void* object, unsigned) {
+    auto& held = *static_cast<Held*>(held_);
+    auto* mbuf = static_cast<rte_mbuf*>(object);
+    const auto offset = static_cast<std::uint64_t>(static_cast<std::byte*>(mbuf->buf_addr) - held.frames.data());
+    held.mbufs[offset >> held.frame_bits] = mbuf;
+}
+
+void PacketPool::reclaim(const std::vector<bool>& kept) {
+    unsigned lcore = 0;
+    RTE_LCORE_FOREACH(lcore) {
+        rte_mempool_cache* cache = rte_mempool_default_cache(held_->pool, lcore);
+        if (cache != nullptr) rte_mempool_cache_flush(cache, held_->pool);
+    }
+    for (void* object = nullptr; rte_mempool_get(held_->pool, &object) == 0;) {
+    }
+    for (std::size_t frame = 0; frame < kept.size(); ++frame) {
+        if (!kept[frame]) rte_mempool_put(held_->pool, held_->mbufs[frame]);
+    }
+}
+
+std::uint32_t PacketPool::in_use() const noexcept { return rte_mempool_in_use_count(held_->pool); }
 
 Error Device::failure(const std::string& what, int error) const {
     return {.message = "DPDK device " + name_ + ": " + what + ": " + reason(error)};
@@ -112,10 +144,6 @@ Status Device::start(const std::vector<PacketPool>& pools, std::uint16_t descrip
     std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), mac_.bytes.begin());
     if (const int error = rte_eth_dev_get_mtu(id_, &mtu_); error != 0) return failure("has no MTU", error);
     return Done{};
-}
-
-Status Device::start(const PacketPool& pool, std::uint16_t descriptors) {
-    return start(std::vector<PacketPool>{pool}, descriptors);
 }
 
 void Device::close() noexcept {

@@ -1,6 +1,7 @@
 #include "dataplane/dpdk/memory.h"
 
 #include <algorithm>
+#include <bit>
 #include <fstream>
 
 namespace shunt::dataplane::dpdk {
@@ -43,24 +44,26 @@ SystemMemory system_memory() {
             .available = available_memory()};
 }
 
-std::uint64_t PoolSize::bytes() const noexcept {
-    constexpr std::uint64_t per_buffer = 64 + 128 + 64 + 16;  // object header, mbuf, padding, its places in the ring
-    return buffers * (data_room + per_buffer) + 2 * mebibyte;
+std::uint64_t PoolSize::dpdk_bytes() const noexcept {
+    // Object header, mbuf, what stands behind it, padding, its places in the ring.
+    constexpr std::uint64_t per_buffer = 64 + 128 + 64 + 64 + 16;
+    return buffers * per_buffer + 2 * mebibyte;
 }
 
 PoolSize pool_size(std::uint32_t queues, std::uint32_t descriptors, std::uint32_t mtu,
                    std::uint32_t kept_elsewhere) noexcept {
     // Filled for receiving, waiting to be sent, sent but not yet taken back; bursts and the cache of the worker.
     const std::uint32_t buffers = queues * 3 * descriptors + 1024 + kept_elsewhere;
-    // Headroom of DPDK and of XDP, Ethernet header, VLAN tags; never below the usual size.
-    const std::uint32_t data_room = 128 + 256 + 14 + 8 + mtu;
-    return {.buffers = buffers, .data_room = std::max(data_room, 2048U + 128U)};
+    // Headroom, Ethernet header, VLAN tags; never below the usual size.
+    const std::uint32_t data_room = xdp::Frames::headroom + 14 + 8 + mtu;
+    return {.buffers = buffers, .data_room = std::bit_ceil(std::max(data_room, 2048U))};
 }
 
-Result<MemoryPlan> plan_memory(std::uint64_t pool_bytes, const SystemMemory& memory) {
-    const std::uint64_t needed = pool_bytes + own_needs;
-    const std::uint64_t pages = round_up(needed, huge_page);
-    if (memory.huge_pages_free >= pages) return MemoryPlan{.huge_pages = true, .bytes = needed};
+Result<MemoryPlan> plan_memory(const PoolSize& size, std::uint32_t pools, const SystemMemory& memory) {
+    const std::uint64_t of_dpdk = pools * size.dpdk_bytes() + own_needs;
+    const std::uint64_t needed = pools * size.frame_bytes() + of_dpdk;
+    const std::uint64_t pages = pools * round_up(size.frame_bytes(), huge_page) + round_up(of_dpdk, huge_page);
+    if (memory.huge_pages_free >= pages) return MemoryPlan{.huge_pages = true, .bytes = of_dpdk};
     if (memory.available < needed) {
         return Error{.message = "too little memory for packet buffers: " + in_mebibytes(needed) + " are needed, " +
                                 in_mebibytes(memory.available) + " are available, and of the " + std::to_string(pages) +
@@ -68,7 +71,7 @@ Result<MemoryPlan> plan_memory(std::uint64_t pool_bytes, const SystemMemory& mem
                      .remedy = "free some memory, or use fewer workers or ports"};
     }
     return MemoryPlan{.huge_pages = false,
-                      .bytes = needed,
+                      .bytes = of_dpdk,
                       .warning = "ordinary memory is used for packet buffers, which can double the work per packet: " +
                                  std::to_string(pages) + " huge pages of 2 MiB are needed, " +
                                  std::to_string(memory.huge_pages_free) +

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "dataplane/xdp/frames.h"
 #include "src/base/result.h"
 
 namespace shunt::dataplane::dpdk {
@@ -20,11 +21,14 @@ struct SystemMemory {
 // What the kernel says now.
 SystemMemory system_memory();
 
-// What the packet buffers of one worker are made for.
+// The packet buffers of one worker: a frame for the bytes of each, and what DPDK has to know of it.
 struct PoolSize {
     std::uint32_t buffers{};
-    std::uint32_t data_room{};  // bytes of a buffer, headroom included
-    std::uint64_t bytes() const noexcept;
+    std::uint32_t data_room{};  // bytes of a frame, headroom included; a power of two
+
+    xdp::FrameShape frames() const noexcept { return {buffers, data_room}; }
+    std::uint64_t frame_bytes() const noexcept { return std::uint64_t{buffers} * data_room; }
+    std::uint64_t dpdk_bytes() const noexcept;
 };
 // `queues` receive and as many transmit queues of `descriptors` each may hold buffers at the same time, and besides
 // them `kept_elsewhere` packets are not done with.
@@ -32,12 +36,12 @@ PoolSize pool_size(std::uint32_t queues, std::uint32_t descriptors, std::uint32_
                    std::uint32_t kept_elsewhere) noexcept;
 
 struct MemoryPlan {
-    bool huge_pages{};
-    std::uint64_t bytes{};
+    bool huge_pages{};      // for frames as for DPDK
+    std::uint64_t bytes{};  // that DPDK needs
     std::string warning{};  // the price of ordinary memory, and the command that avoids it
 };
 
-// Huge pages if enough are there, else ordinary memory if enough of that is there.
-Result<MemoryPlan> plan_memory(std::uint64_t pool_bytes, const SystemMemory& memory);
+// Huge pages if enough are there, else ordinary memory if enough of that is there: for `pools` pools of this size.
+Result<MemoryPlan> plan_memory(const PoolSize& size, std::uint32_t pools, const SystemMemory& memory);
 
 }  // namespace shunt::dataplane::dpdk

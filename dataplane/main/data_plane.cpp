@@ -10,7 +10,6 @@
 #include <ctime>
 
 #include "dataplane/worker_loop.h"
-#include "dataplane/xdp/library_log.h"
 
 namespace shunt::dataplane {
 namespace {
@@ -31,6 +30,15 @@ void sleep_a_little() {
 // While DPDK starts it warns of what is as it should be (no pages of 1 GiB); what matters then comes back as an error.
 std::atomic<bool> serving{false};
 
+// What only tests may ask of a data plane.
+bool has_test_hooks() {
+    static const bool wanted = [] {
+        const char* value = std::getenv("SHUNT_TEST_HOOKS");
+        return value != nullptr && std::string_view(value) == "1";
+    }();
+    return wanted;
+}
+
 timespec to_timespec(Duration d) {
     return {.tv_sec = d.nanoseconds / 1'000'000'000, .tv_nsec = d.nanoseconds % 1'000'000'000};
 }
@@ -49,13 +57,16 @@ constexpr std::array<const char*, static_cast<std::size_t>(shm::RefusalReason::c
 
 }  // namespace
 
-Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& settings, const std::string& directory) {
+Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& desired, const std::string& directory) {
+    const config::Dataplane& settings = desired.dataplane;
     const sigset_t ending = ending_signals();
     pthread_sigmask(SIG_BLOCK, &ending, nullptr);  // before DPDK makes threads
 
     auto lock = InstanceLock::take(directory);
     if (!lock) return lock.error();
     ReadyFile ready(directory);
+    NodeWatch watch(desired.ha, directory);
+    if (auto begun = watch.begin(); !begun) return begun.error();
     auto cores =
         dpdk::plan_cores(settings.workers, settings.cores, dpdk::allowed_cores(), settings.idle == config::Idle::sleep);
     if (!cores) return cores.error();
@@ -71,21 +82,22 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::Dataplane& set
     if (!state) return state.error();
     spdlog::info("{}", state->remark());
 
-    std::unique_ptr<DataPlane> self(
-        new DataPlane(settings, directory, *std::move(lock), std::move(ready), *std::move(ports), *std::move(state)));
+    std::unique_ptr<DataPlane> self(new DataPlane(settings, directory, *std::move(lock), std::move(ready),
+                                                  std::move(watch), *std::move(ports), *std::move(state)));
     self->cores_ = *std::move(cores);
-    if (auto mapped = self->tables_region_.map(); !mapped) return mapped.error();
+    if (auto mapped = self->map_tables(); !mapped) return mapped.error();
     if (auto done = self->start_dpdk(); !done) return done.error();
     if (auto done = self->start_neighbours(); !done) return done.error();
     return self;
 }
 
 DataPlane::DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock,
-                     ReadyFile ready, PortSet ports, StateRegion state)
+                     ReadyFile ready, NodeWatch watch, PortSet ports, StateRegion state)
     : settings_(settings),
       directory_(directory),
       lock_(std::move(lock)),
       ready_(std::move(ready)),
+      watch_(std::move(watch)),
       ports_(std::move(ports)),
       region_(std::move(state)),
       state_(region_.state()),
@@ -102,17 +114,18 @@ DataPlane::~DataPlane() {
 
 Status DataPlane::start_dpdk() {
     const dpdk::PoolSize size = ports_.pool_size(settings_.workers);
-    const auto memory = dpdk::plan_memory(size.bytes() * settings_.workers, dpdk::system_memory());
+    const auto memory = dpdk::plan_memory(size, settings_.workers, dpdk::system_memory());
     if (!memory) return memory.error();
     if (!memory->warning.empty()) spdlog::warn("{}", memory->warning);
     const auto arguments = dpdk::eal_arguments(cores_, *memory);
     const auto log = [](const std::string& line) {
         spdlog::log(serving ? spdlog::level::warn : spdlog::level::debug, "DPDK: {}", line);
     };
-    xdp::set_library_log([](const char* line) { spdlog::debug("{}", line); });
     if (auto done = dpdk::start_environment(arguments, directory_, log); !done) return done;
     for (std::uint16_t i = 0; i < settings_.workers; ++i) {
-        auto pool = dpdk::PacketPool::create(WorkerIndex(i), size);
+        auto frames = xdp::Frames::create(size.frames(), memory->huge_pages);
+        if (!frames) return frames.error();
+        auto pool = dpdk::PacketPool::create(WorkerIndex(i), *std::move(frames));
         if (!pool) return pool.error();
         pools_.push_back(*pool);
     }
@@ -137,24 +150,41 @@ Status DataPlane::launch_workers() {
         std::vector<DpdkPort*> ports;
         for (auto& port : running->ports) ports.push_back(&port);
         running->worker =
-            std::make_unique<DpdkWorker>(tables_region_.data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
-        running->loop = [this, worker = running->worker.get()] {
-            run_worker(*worker, stop_workers_, settings_.idle == config::Idle::sleep, sleep_a_little);
-        };
+            std::make_unique<DpdkWorker>(copy_->data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
+        running->loop = loop_of(*running);
         state_.workers()[i].core = cores_.workers[i];
         workers_.push_back(std::move(running));
         if (auto done = dpdk::launch_worker(WorkerIndex(i), workers_.back()->loop); !done) return done;
     }
     std::vector<ForgetList*> lists;
-    for (const auto& running : workers_) lists.push_back(&running->worker->forget_list());
-    requests_.emplace(tables_region_.header(), state_, std::move(lists));
+    std::vector<Wedge*> wedges;
+    for (const auto& running : workers_) {
+        lists.push_back(&running->worker->forget_list());
+        if (has_test_hooks()) wedges.push_back(&running->wedge);
+    }
+    requests_.emplace(tables_region_.header(), state_, std::move(lists), std::move(wedges));
     return Done{};
 }
 
-void DataPlane::stop_workers() {
+std::function<void()> DataPlane::loop_of(Running& running) {
+    const bool may_sleep = settings_.idle == config::Idle::sleep;
+    if (!has_test_hooks()) {
+        return [this, may_sleep, &running] { run_worker(*running.worker, stop_workers_, may_sleep, sleep_a_little); };
+    }
+    return [this, may_sleep, &running] {
+        Wedgeable worker(*running.worker, running.wedge, clock_, sleep_a_little);
+        run_worker(worker, stop_workers_, may_sleep, sleep_a_little);
+    };
+}
+
+void DataPlane::halt_workers() {
     stop_workers_ = true;
     dpdk::wait_for_workers();
     for (const auto& running : workers_) running->worker->wind_up();
+}
+
+void DataPlane::stop_workers() {
+    halt_workers();
     report(ports_.count(state_));
     ports_.close();
 }
@@ -169,6 +199,7 @@ Status DataPlane::run() {
         if (!stop_) wait_for_work();
     }
     state_.header().ready.store(0, std::memory_order_release);
+    watch_.end(clock_.now(), state_);  // before the packets stop
     stop_workers();
     state_.header().heartbeat.store(clock_.now().nanoseconds, std::memory_order_relaxed);
     spdlog::info("stopped; packets for our services are dropped until shunt-dataplane runs again, or --detach");
@@ -188,6 +219,7 @@ void DataPlane::turn(Instant now) {
         next_sums_ = now + FlowSums::interval;
     }
     if (now >= next_house_) keep_house(now);
+    if (now >= next_watch_) watch_over(now);
 }
 
 void DataPlane::hear(News& news, Instant now) {
@@ -212,9 +244,26 @@ void DataPlane::wait_for_work() {
     neighbours_spoke_ = events[1].revents != 0;
 }
 
+// The control plane's file; if that is of no use to the flows there are, what was kept of it: then the last tables stay
+// in force until there is a better file.
+Result<bool> DataPlane::map_tables() {
+    const std::uint64_t known = state_.header().tables_identity;
+    const auto fits = [known](const TablesRegion& region) {
+        return region.is_sound() && (known == 0 || known == shm::identity_of(region.header()));
+    };
+    auto mapped = tables_region_.map();
+    if (tables_region_.is_newer() || (mapped && *mapped && fits(tables_region_))) return mapped;
+    TablesRegion kept(tables_region_.path());
+    const auto copy = kept.map_copy();
+    if (!copy || !*copy || !fits(kept)) return mapped;
+    spdlog::error("{} cannot be used: what was kept of it stays in force", tables_region_.path());
+    tables_region_ = std::move(kept);
+    return true;
+}
+
 // Daemons start in any order: until there are tables, there is nothing to forward by.
 void DataPlane::look_for_tables() {
-    const auto mapped = tables_region_.mapped() ? Result<bool>(true) : tables_region_.map();
+    const auto mapped = tables_region_.mapped() ? Result<bool>(true) : map_tables();
     if (!mapped) return report(mapped.error());
     if (!*mapped) return;
     failure_ = use_tables();
@@ -225,7 +274,10 @@ Status DataPlane::use_tables() {
     if (!region_.bind_tables(shm::identity_of(tables_region_.header()))) {
         spdlog::warn("{} is another one than the flows were learned from: they are given up", tables_region_.path());
     }
-    acceptor_.emplace(tables_region_.data(), tables_region_.readable(), state_.header());
+    auto copy = shm::TablesCopy::make(shm::TablesCopy::path_of(tables_region_.path()), tables_region_.header());
+    if (!copy) return copy.error();
+    copy_.emplace(*std::move(copy));
+    acceptor_.emplace(tables_region_.data(), tables_region_.readable(), state_.header(), &*copy_);
     // From here on nothing that is published is freed, until there is a decision about it.
     acceptor_->announce();
     take_newest(clock_.now());
@@ -236,7 +288,7 @@ Status DataPlane::use_tables() {
 void DataPlane::take_newest(Instant now) {
     const std::uint64_t published = tables_region_.header().published.load(std::memory_order_acquire);
     if (published == state_.header().accepted.load(std::memory_order_relaxed) || published == last_refused_) return;
-    acceptor_->set_readable(tables_region_.readable());
+    acceptor_->set_source(tables_region_.data(), tables_region_.readable());
     const auto tables = acceptor_->validate_newest();
     if (!tables) return tell_refusals();
     const auto known = [this](const Neighbour& neighbour) { return neighbours_->find(neighbour); };
@@ -245,9 +297,16 @@ void DataPlane::take_newest(Instant now) {
         keep_links(now);
     }
     acceptor_->accept(*tables);
+    report(copy_->take_name());
     tables_ = *tables;
     flow_sums_.follow(tables_);
     rollout_.accepted(tables_.generation());
+}
+
+// What was refused was in a file that is gone: another one may have a generation of the same number.
+void DataPlane::forget_refusal() {
+    last_refused_ = 0;
+    state_.header().refused_generation.store(0, std::memory_order_relaxed);
 }
 
 void DataPlane::tell_refusals() {
@@ -263,15 +322,11 @@ void DataPlane::tell_refusals() {
 }
 
 void DataPlane::roll_out(Instant now) {
-    if (const auto passed = rollout_.step(now, state_.workers())) {
+    if (const auto passed = rollout_.step(state_.workers())) {
         to_follow_ = *passed;
         next_follow_ = now;
     }
-    if (const auto worker = rollout_.stalled()) {
-        spdlog::critical("worker {} has stood still for 2 s: giving up, so that a successor takes over its flows",
-                         worker->value);
-        std::abort();
-    }
+    give_up_if_stalled();
     if (!to_follow_ || now < next_follow_) return;
     // Not before every worker has passed: no packet may be steered to one that does not know its service yet.
     if (const auto done = ports_.follow(tables_); !done) {
@@ -293,13 +348,66 @@ void DataPlane::keep_links(Instant now) {
 void DataPlane::keep_house(Instant now) {
     next_house_ = now + house_interval;
     report(ports_.count(state_));
+    watch_.counted(signs());
     for (const auto& neighbour : links_->next_used()) report(neighbours_->request(neighbour));
-    if (tables_region_.mapped() && !replacement_told_ && tables_region_.replaced()) {
-        replacement_told_ = true;
-        spdlog::error(
-            "{} was replaced by another file: the old tables stay in force; restart shunt-dataplane to use the new",
-            tables_region_.path());
-    }
+    if (acceptor_ && tables_region_.replaced()) follow_replacement();
+}
+
+// Another file has the name of the one that is mapped. Usually it is that file again, made from our copy, and goes on
+// where the copy ends; workers need not know.
+void DataPlane::follow_replacement() {
+    TablesRegion other(tables_region_.path());
+    const auto mapped = other.map();
+    if (!mapped) return report(mapped.error());
+    if (!*mapped) return;
+    if (shm::identity_of(other.header()) != state_.header().tables_identity) return start_over(std::move(other));
+    spdlog::warn("{} was replaced by a file that goes on where it left off", tables_region_.path());
+    tables_region_ = std::move(other);
+    requests_->follow(tables_region_.header());
+    forget_refusal();
+}
+
+// Its numbers are others than those of the flows. Not before there is something new in it, and sound: it may be the old
+// file, damaged.
+void DataPlane::start_over(TablesRegion other) {
+    const std::uint64_t newest = other.header().published.load(std::memory_order_acquire);
+    if (newest <= state_.header().accepted.load(std::memory_order_relaxed) || !other.is_sound()) return;
+    halt_workers();
+    workers_.clear();
+    tables_ = {};
+    flow_sums_.follow(tables_);
+    to_follow_.reset();
+    state_.header().accepted.store(0, std::memory_order_seq_cst);
+    tables_region_ = std::move(other);
+    forget_refusal();
+    stop_workers_ = false;
+    failure_ = use_tables();
+    stop_ = stop_ || !failure_;
+}
+
+void DataPlane::watch_over(Instant now) {
+    next_watch_ = now + NodeWatch::interval;
+    const std::string news = watch_.turn(now, signs(), state_);
+    if (!news.empty()) spdlog::warn("{}", news);
+}
+
+// Whether a generation waits for it or not: keepalived knows since long, and the share of the flows that is its stands
+// still, too.
+void DataPlane::give_up_if_stalled() {
+    const auto worker = watch_.stalled();
+    if (!worker) return;
+    spdlog::critical("worker {} has stood still for 2 s: giving up, so that a successor takes over its flows",
+                     worker->value);
+    std::abort();
+}
+
+Signs DataPlane::signs() const noexcept {
+    const shm::StateHeader& header = state_.header();
+    const bool running = !workers_.empty();
+    return {.workers = running ? state_.workers() : std::span<shm::WorkerBlock>{},
+            .ports = state_.ports().first(settings_.ports.size()),
+            .accepted = Generation(header.accepted.load(std::memory_order_relaxed)),
+            .steered = header.steered.load(std::memory_order_relaxed) != 0};
 }
 
 // What goes on being wrong is said once.

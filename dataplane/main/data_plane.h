@@ -12,6 +12,7 @@
 #include "dataplane/dpdk/environment.h"
 #include "dataplane/main/instance_lock.h"
 #include "dataplane/main/link_book.h"
+#include "dataplane/main/node_watch.h"
 #include "dataplane/main/notify.h"
 #include "dataplane/main/port_set.h"
 #include "dataplane/main/requests.h"
@@ -19,10 +20,12 @@
 #include "dataplane/main/state_region.h"
 #include "dataplane/main/tables_region.h"
 #include "dataplane/neighbours/neighbours.h"
+#include "dataplane/wedge.h"
 #include "dataplane/worker.h"
 #include "src/base/clock.h"
 #include "src/config/desired_state.h"
 #include "src/shm/generation.h"
+#include "src/shm/tables_copy.h"
 
 namespace shunt::dataplane {
 
@@ -30,7 +33,8 @@ class DataPlane {
   public:
     // Takes the run directory and the interfaces, and starts DPDK. Once per process: DPDK is never given back. The
     // signals TERM and INT are blocked from here on.
-    static Result<std::unique_ptr<DataPlane>> start(const config::Dataplane& settings, const std::string& directory);
+    // Of the configuration it takes what concerns this process: [dataplane] and [ha].
+    static Result<std::unique_ptr<DataPlane>> start(const config::DesiredState& desired, const std::string& directory);
 
     // Serves until TERM or INT.
     Status run();
@@ -44,28 +48,38 @@ class DataPlane {
     struct Running {
         std::vector<DpdkPort> ports;
         std::unique_ptr<DpdkWorker> worker;
+        Wedge wedge{};
         std::function<void()> loop;
     };
 
     DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock, ReadyFile ready,
-              PortSet ports, StateRegion state);
+              NodeWatch watch, PortSet ports, StateRegion state);
 
     Status start_dpdk();
     Status start_neighbours();
     Status launch_workers();
+    std::function<void()> loop_of(Running& running);
     void stop_workers();
+    void halt_workers();
 
     // One turn of the main thread.
     void turn(Instant now);
     void hear(News& news, Instant now);
     void wait_for_work();
+    Result<bool> map_tables();
     void look_for_tables();
     Status use_tables();
+    void follow_replacement();
+    void start_over(TablesRegion other);
     void take_newest(Instant now);
     void tell_refusals();
+    void forget_refusal();
     void roll_out(Instant now);
     void keep_links(Instant now);
     void keep_house(Instant now);
+    void watch_over(Instant now);
+    void give_up_if_stalled();
+    Signs signs() const noexcept;
     void report(const Status& status);
     Tick tick_at(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
@@ -75,6 +89,7 @@ class DataPlane {
     std::string directory_;
     InstanceLock lock_;
     ReadyFile ready_;
+    NodeWatch watch_;
     PortSet ports_;
     StateRegion region_;
     shm::State state_;
@@ -83,6 +98,7 @@ class DataPlane {
     std::vector<dpdk::PacketPool> pools_{};
     std::optional<LinkBook> links_{};
     std::optional<Neighbours> neighbours_{};
+    std::optional<shm::TablesCopy> copy_{};  // what workers read
     std::optional<shm::Acceptor> acceptor_{};
     Rollout rollout_{};
     shm::Tables tables_{};  // as accepted last
@@ -98,11 +114,10 @@ class DataPlane {
     Status failure_{Done{}};
     int signals_{-1};
     bool neighbours_spoke_{true};
-    Instant next_links_{}, next_house_{}, next_follow_{}, next_sums_{};
+    Instant next_links_{}, next_house_{}, next_follow_{}, next_sums_{}, next_watch_{};
     std::optional<Generation> to_follow_{};  // passed by all workers, not yet by the steering programs
     std::string last_report_{};
     std::uint64_t last_refused_{};
-    bool replacement_told_{false};
 };
 
 }  // namespace shunt::dataplane

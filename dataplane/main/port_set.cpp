@@ -122,23 +122,20 @@ dpdk::PoolSize PortSet::pool_size(std::uint16_t workers) const noexcept {
 }
 
 Status PortSet::open(const std::vector<dpdk::PacketPool>& pools) {
-    for (std::size_t i = 0; i < ports_.size(); ++i) {
-        OpenPort& port = ports_[i];
-        const auto opened = port.interface ? open_af_xdp(port, i, pools) : open_vdev(port, pools);
+    for (auto& port : ports_) {
+        const auto opened = port.interface ? open_af_xdp(port, pools) : open_vdev(port, pools);
         if (!opened) return about(port.settings, opened);
     }
     return Done{};
 }
 
-// The driver believes in combined channels only, which a veth does not have: one device per queue works everywhere.
-Status PortSet::open_af_xdp(OpenPort& port, std::size_t index, const std::vector<dpdk::PacketPool>& pools) {
-    for (std::size_t queue = 0; queue < pools.size(); ++queue) {
-        const std::string name = "net_af_xdp_" + std::to_string(index) + "_" + std::to_string(queue);
-        auto device = dpdk::Device::add(
-            name, "iface=" + port.interface->name + ",queue_count=1,start_queue=" + std::to_string(queue));
-        if (!device) return device.error();
-        if (auto started = device->start(pools[queue], ring_descriptors); !started) return started;
-        port.devices.push_back(*std::move(device));
+Status PortSet::open_af_xdp(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) {
+    for (std::uint32_t i = 0; i < pools.size(); ++i) {
+        auto socket = xdp::Socket::open(*port.interface, i, pools[i].frames(), ring_descriptors);
+        if (!socket) return socket.error();
+        auto& queue = port.sockets.emplace_back(std::make_unique<XdpQueue>(*std::move(socket), pools[i]));
+        queue->fill();
+        if (auto done = port.steering->connect(i, queue->socket()); !done) return done;
     }
     return Done{};
 }
@@ -149,16 +146,16 @@ Status PortSet::open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& p
     auto device = dpdk::Device::add(all.substr(0, comma), comma == std::string::npos ? "" : all.substr(comma + 1));
     if (!device) return device.error();
     if (auto started = device->start(pools, ring_descriptors); !started) return started;
-    port.devices.push_back(*std::move(device));
-    return open_punt(port, port.devices.front().mac(), port.devices.front().mtu());
+    port.device = *std::move(device);
+    return open_punt(port, port.mac(), port.mtu());
 }
 
 std::vector<DpdkPort> PortSet::queues_of(WorkerIndex worker, const dpdk::PacketPool& pool) const {
     std::vector<DpdkPort> queues;
     for (const auto& port : ports_) {
-        const auto& device = port.devices[port.interface ? worker.value : 0];
-        queues.emplace_back(device.id(), port.interface ? std::uint16_t{0} : worker.value, device.mac(), pool.get(),
-                            port.punt->queue(worker.value));
+        const auto queue = port.interface ? DpdkPort::Queue(port.sockets[worker.value].get())
+                                          : DpdkPort::Queue(DeviceQueue{port.device->id(), worker.value});
+        queues.emplace_back(queue, port.mac(), pool.get(), port.punt->queue(worker.value));
     }
     return queues;
 }
@@ -171,8 +168,7 @@ std::vector<int> PortSet::interfaces() const {
 
 void PortSet::close() noexcept {
     for (auto& port : ports_) {
-        if (port.interface) continue;
-        for (auto& device : port.devices) device.close();
+        if (port.device) port.device->close();
     }
 }
 
@@ -202,27 +198,33 @@ void PortSet::describe(const shm::State& state) {
         shm::PortBlock& block = state.ports()[i];
         write_text(block.name, port.settings.name);
         write_text(block.device, port.interface ? port.interface->name : "");
-        block.mac = port.devices.front().mac();
-        block.mtu = port.interface ? static_cast<std::uint16_t>(port.interface->mtu) : port.devices.front().mtu();
+        block.mac = port.mac();
+        block.mtu = static_cast<std::uint16_t>(port.mtu());
         block.interface_index = port.interface ? static_cast<std::uint32_t>(port.interface->index) : 0;
         port.received_before = 0;
         for (const auto& worker : state.workers()) port.received_before += worker.ports[i].received.read();
     }
 }
 
-Status PortSet::count(const shm::State& state) const {
+dpdk::DeviceCounters PortSet::OpenPort::count() {
+    if (device) return device->counters();
+    dpdk::DeviceCounters sum;
+    for (const auto& socket : sockets) {
+        const dpdk::DeviceCounters counters = socket->count();
+        sum.received += counters.received;
+        sum.missed += counters.missed;
+    }
+    return sum;
+}
+
+Status PortSet::count(const shm::State& state) {
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-        const OpenPort& port = ports_[i];
+        OpenPort& port = ports_[i];
         shm::PortBlock& block = state.ports()[i];
-        dpdk::DeviceCounters sum;
-        for (const auto& device : port.devices) {
-            const dpdk::DeviceCounters counters = device.counters();
-            sum.received += counters.received;
-            sum.missed += counters.missed;
-        }
+        const dpdk::DeviceCounters sum = port.count();
         block.driver_received.set(port.received_before + sum.received);
         block.driver_missed.set(sum.missed);
-        block.link_up.store(port.interface ? is_running(port.interface->name) : port.devices.front().link_up(),
+        block.link_up.store(port.interface ? is_running(port.interface->name) : port.device->link_up(),
                             std::memory_order_relaxed);
         if (!port.steering) continue;
         const auto steered = port.steering->counters();

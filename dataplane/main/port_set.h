@@ -1,10 +1,11 @@
-// The ports of the configuration, opened: kernel interfaces checked, locked and steered, DPDK devices started.
+// The ports of the configuration, opened: kernel interfaces checked, locked and steered, sockets bound, DPDK devices
+// started.
 //
-// In two halves, because everything that can be refused is refused before DPDK touches an interface: its failed start
-// would detach the steering program of whoever serves it.
+// In two halves, because everything that can be refused is refused before anything is begun that takes memory.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -38,7 +39,7 @@ class PortSet {
     std::vector<DpdkPort> queues_of(WorkerIndex worker, const dpdk::PacketPool& pool) const;
     // The kernel's index of the interface under each port; 0: there is none.
     std::vector<int> interfaces() const;
-    // Gives up what may be given up; af_xdp devices stay as they are.
+    // Gives DPDK's devices up; what kernel interfaces have stays as it is.
     void close() noexcept;
 
     // Has the steering programs let through what this generation serves, and nothing else. Every worker has passed it.
@@ -49,7 +50,7 @@ class PortSet {
 
     // The port blocks: once at the start, and what changes every now and then.
     void describe(const shm::State& state);
-    Status count(const shm::State& state) const;
+    Status count(const shm::State& state);
 
   private:
     struct OpenPort {
@@ -57,14 +58,19 @@ class PortSet {
         std::optional<xdp::Interface> interface {};  // of af_xdp
         std::optional<xdp::Steering> steering{};
         std::optional<PuntDevice> punt{};
-        std::vector<dpdk::Device> devices{};  // one per worker for af_xdp, else one
-        std::uint64_t received_before{};      // by predecessors
+        std::optional<dpdk::Device> device{};              // else
+        std::vector<std::unique_ptr<XdpQueue>> sockets{};  // of the interface, by worker
+        std::uint64_t received_before{};                   // by predecessors
+
+        MacAddress mac() const noexcept { return interface ? interface->mac : device->mac(); }
+        std::uint32_t mtu() const noexcept { return interface ? interface->mtu : device->mtu(); }
+        dpdk::DeviceCounters count();
     };
 
     static Result<OpenPort> check(const config::Port& settings, std::uint16_t workers);
     static Status steer(OpenPort& port);
     Status open_punt(OpenPort& port, const MacAddress& mac, std::uint32_t mtu) const;
-    static Status open_af_xdp(OpenPort& port, std::size_t index, const std::vector<dpdk::PacketPool>& pools);
+    static Status open_af_xdp(OpenPort& port, const std::vector<dpdk::PacketPool>& pools);
     Status open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) const;
 
     std::string directory_;

@@ -11,9 +11,10 @@ constexpr std::uint32_t lines_per_turn = 4096;
 
 }  // namespace
 
-Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers)
-    : header_(header), state_(state), workers_(std::move(workers)) {
-    state_.header().answered.store(header_.requested.load(std::memory_order_acquire), std::memory_order_release);
+Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
+                   std::vector<Wedge*> wedges)
+    : header_(&header), state_(state), workers_(std::move(workers)), wedges_(std::move(wedges)) {
+    state_.header().answered.store(header_->requested.load(std::memory_order_acquire), std::memory_order_release);
 }
 
 void Requests::turn(const shm::Tables& tables, Tick now) {
@@ -23,12 +24,26 @@ void Requests::turn(const shm::Tables& tables, Tick now) {
 
 void Requests::take_next() {
     const std::uint64_t next = state_.header().answered.load(std::memory_order_relaxed) + 1;
-    if (header_.requested.load(std::memory_order_acquire) < next) return;
-    const shm::Request& request = header_.requests[next % shm::request_ring];
-    if (request.number != next || request.kind != shm::RequestKind::kill_flows) {
-        return answer(shm::RequestOutcome::unknown, 0);
+    if (header_->requested.load(std::memory_order_acquire) < next) return;
+    const shm::Request& request = header_->requests[next % shm::request_ring];
+    if (request.number != next) return answer(shm::RequestOutcome::unknown, 0);
+    switch (request.kind) {
+        case shm::RequestKind::kill_flows:
+            kill_.emplace(Kill{.scan = shm::FlowScan(request.filter)});
+            return;
+        case shm::RequestKind::wedge_worker:
+            return wedge(request);
+        default:
+            return answer(shm::RequestOutcome::unknown, 0);
     }
-    kill_.emplace(Kill{.scan = shm::FlowScan(request.filter)});
+}
+
+void Requests::wedge(const shm::Request& request) {
+    if (wedges_.empty()) return answer(shm::RequestOutcome::refused, 0);
+    for (std::size_t i = 0; i < wedges_.size(); ++i) {
+        if ((request.filter.workers >> i & 1) != 0) wedges_[i]->drive_in(Duration::milliseconds(request.milliseconds));
+    }
+    answer(shm::RequestOutcome::done, 0);
 }
 
 // What was found is forgotten by everybody before more is looked for: so a flow that several workers know is found

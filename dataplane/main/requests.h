@@ -1,5 +1,5 @@
 // What the control plane asks of the running data plane, by the ring of requests in the tables region (shm/layout.h).
-// The main thread takes one at a time and answers in order. So far there is one kind: to kill flows.
+// The main thread takes one at a time and answers in order: to kill flows, and for tests to wedge workers.
 //
 // The main thread looks for the flows, a piece at every turn, and has every worker forget them, a list at a time.
 // Nothing is stopped: a worker pays for one list between two bursts.
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dataplane/forget_list.h"
+#include "dataplane/wedge.h"
 #include "src/shm/flow_scan.h"
 #include "src/shm/layout.h"
 #include "src/shm/state.h"
@@ -20,8 +21,13 @@ namespace shunt::dataplane {
 
 class Requests {
   public:
-    // `workers`: where each of them is told. The tables region was bound; what was asked before is void.
-    Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers);
+    // `workers`: where each of them is told, `wedges` where each is held up; none of these without test hooks. The
+    // tables region was bound; what was asked before is void.
+    Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
+             std::vector<Wedge*> wedges = {});
+
+    // Another tables file has taken the place of the first, and its requests go on where those left off.
+    void follow(const shm::TablesHeader& header) noexcept { header_ = &header; }
 
     // A piece of work, if there is any; half a millisecond at most. `tables` are those in force, `now` as workers
     // count.
@@ -40,13 +46,15 @@ class Requests {
     };
 
     void take_next();
+    void wedge(const shm::Request& request);
     void go_on(Kill& kill, const shm::Tables& tables, Tick now);
     void give_next(Kill& kill);
     void answer(shm::RequestOutcome outcome, std::uint64_t flows);
 
-    const shm::TablesHeader& header_;
+    const shm::TablesHeader* header_;
     shm::State state_;
     std::vector<ForgetList*> workers_;
+    std::vector<Wedge*> wedges_;
     std::optional<Kill> kill_{};
 };
 

@@ -69,7 +69,8 @@ void Neighbours::forget(std::map<Neighbour, Known>::iterator known) {
     if (before.mac) on_change_(neighbour, std::nullopt);
 }
 
-// A link that comes back: do not wait for the kernel's next attempt, which may be seconds away.
+// A link that comes back: do not wait for the kernel's next attempt, which may be seconds away. It may be in the middle
+// of one, and would not look up: so it is to begin afresh.
 void Neighbours::take(const LinkReport& report) {
     if (!report.up) {
         links_up_.erase(report.interface);
@@ -81,6 +82,7 @@ void Neighbours::take(const LinkReport& report) {
         const bool resolved = known != known_.end() && known->second.mac;
         if (neighbour.interface != report.interface || resolved) continue;
         unasked_.insert(neighbour);
+        afresh_.insert(neighbour);
         not_before = {};
     }
 }
@@ -94,6 +96,7 @@ void Neighbours::watch(std::span<const Neighbour> wanted) {
     std::map<Neighbour, Instant> before;
     wanted_.swap(before);
     unasked_.clear();
+    afresh_.clear();
     for (const auto& neighbour : wanted) {
         const auto old = before.find(neighbour);
         wanted_.emplace(neighbour, old == before.end() ? Instant{} : old->second);
@@ -110,6 +113,9 @@ Status Neighbours::ask(Instant now) {
         Instant& not_before = wanted_.at(*here);
         if (now < not_before) continue;
         not_before = now + ask_again_after;
+        if (afresh_.erase(*here) != 0) {
+            if (auto forgotten = netlink_.forget(*here); !forgotten) result = forgotten;
+        }
         if (auto asked = netlink_.set(*here, neighbour_managed, true); !asked) {
             result = asked;
             continue;

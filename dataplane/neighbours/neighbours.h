@@ -77,6 +77,7 @@ class Neighbours {
     std::map<Neighbour, Known> known_;
     std::map<Neighbour, Instant> wanted_;  // not to be asked for before
     std::set<Neighbour> unasked_;          // wanted, but the kernel does not keep them
+    std::set<Neighbour> afresh_;           // of these: the kernel may be waiting for what the link swallowed
     std::set<int> links_up_;
     bool stale_{true};     // known_ may differ from the kernel's table
     bool releases_{true};  // known_ may hold neighbours that are kept for us in vain

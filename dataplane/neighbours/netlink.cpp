@@ -130,9 +130,24 @@ Status Netlink::list(const Heard& heard) {
 }
 
 Status Netlink::set(const Neighbour& neighbour, std::uint32_t flags, bool create) {
+    const int error = request(neighbour, RTM_NEWNEIGH, NLM_F_REPLACE | (create ? NLM_F_CREATE : 0), flags);
+    if (error >= 0) return Done{};
+    return failure("interface " + std::to_string(neighbour.interface) + ": cannot have the neighbour " +
+                       neighbour.address.text() + " resolved",
+                   error);
+}
+
+Status Netlink::forget(const Neighbour& neighbour) {
+    const int error = request(neighbour, RTM_DELNEIGH, 0, 0);
+    if (error >= 0 || error == -NLE_OBJ_NOTFOUND) return Done{};
+    return failure("interface " + std::to_string(neighbour.interface) + ": cannot have the neighbour " +
+                       neighbour.address.text() + " forgotten",
+                   error);
+}
+
+int Netlink::request(const Neighbour& neighbour, int type, int how, std::uint32_t flags) {
     const std::unique_ptr<nl_msg, decltype(&nlmsg_free)> message(
-        nlmsg_alloc_simple(RTM_NEWNEIGH, NLM_F_REQUEST | NLM_F_ACK | NLM_F_REPLACE | (create ? NLM_F_CREATE : 0)),
-        nlmsg_free);
+        nlmsg_alloc_simple(type, NLM_F_REQUEST | NLM_F_ACK | how), nlmsg_free);
     const bool v4 = neighbour.address.is_v4();
     const auto bytes = neighbour.address.bytes();
     ndmsg header{};
@@ -144,11 +159,7 @@ Status Netlink::set(const Neighbour& neighbour, std::uint32_t flags, bool create
     if (error == 0) error = nla_put_u32(message.get(), NDA_FLAGS_EXT, flags >> 8);
     if (error == 0) error = nla_put_u8(message.get(), NDA_PROTOCOL, our_protocol);
     if (error == 0) error = nl_send_auto(requests_.get(), message.get());
-    if (error >= 0) error = nl_wait_for_ack(requests_.get());
-    if (error >= 0) return Done{};
-    return failure("interface " + std::to_string(neighbour.interface) + ": cannot have the neighbour " +
-                       neighbour.address.text() + " resolved",
-                   error);
+    return error >= 0 ? nl_wait_for_ack(requests_.get()) : error;
 }
 
 }  // namespace shunt::dataplane

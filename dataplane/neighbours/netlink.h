@@ -51,6 +51,8 @@ class Netlink {
     Status list(const Heard& heard);
     // Asks the kernel for one thing about one neighbour, and waits for its answer, which comes at once.
     Status set(const Neighbour& neighbour, std::uint32_t flags, bool create);
+    // Has the kernel give up what it knows of a neighbour, or tries to find out.
+    Status forget(const Neighbour& neighbour);
 
   private:
     struct Close {
@@ -59,6 +61,9 @@ class Netlink {
     using Socket = std::unique_ptr<nl_sock, Close>;
 
     Netlink(Socket events, Socket requests) : events_(std::move(events)), requests_(std::move(requests)) {}
+
+    // RTM_NEWNEIGH or RTM_DELNEIGH; an NLE_* number, negative, if it was refused.
+    int request(const Neighbour& neighbour, int type, int how, std::uint32_t flags);
 
     Socket events_;    // non-blocking
     Socket requests_;  // blocking

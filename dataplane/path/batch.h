@@ -99,14 +99,14 @@ struct Decision {
 
 // What one step found for later ones, which look at nothing that was not written.
 struct Finding {
-    const shm::EndpointSlot* listener_slot;      // where a listener of the destination would be
-    std::uint64_t bucket_hash;                   // hash_peer() of the client under the region's seed
-    shm::FlowBucket* bucket;                     // the first of the flow table's two for that
-    std::uint64_t table_hash;                    // Tables::hash(), for who has no flow at first sight
-    const shm::BackendRecord* backend_record;    // of `handle`, unless there is `forwarding`
-    const shm::NextHopRecord* next_hop_record;   // of `next_hop`, unless there is `forwarding`
-    shm::Traffic* traffic;                       // counts what was forwarded
-    SourceNumber source;                         // replies only
+    const shm::EndpointSlot* listener_slot;     // where a listener of the destination would be
+    std::uint64_t bucket_hash;                  // hash_peer() of the client under the region's seed
+    shm::FlowBucket* bucket;                    // the first of the flow table's two for that
+    std::uint64_t table_hash;                   // Tables::hash(), for who has no flow at first sight
+    const shm::BackendRecord* backend_record;   // of `handle`, unless there is `forwarding`
+    const shm::NextHopRecord* next_hop_record;  // of `next_hop`, unless there is `forwarding`
+    shm::Traffic* traffic;                      // counts what was forwarded
+    SourceNumber source;                        // replies only
     NextHopIndex next_hop;
     std::uint16_t room;  // what the packet may have at most, where it is cut or its sender told
     PortIndex out_port;

@@ -20,7 +20,7 @@ struct Forward {
     const shm::Tables& tables;
     const LinkAddresses& links;
     const PathMtus& path_mtus;
-    std::span<const MacAddress> port_macs;  // by PortIndex
+    std::span<const MacAddress> port_macs;     // by PortIndex
     std::span<shm::BackendCounters> counters;  // by handle index
     const ForwardingCache& cache;
     News& news;
@@ -81,8 +81,8 @@ struct Forward {
                 M::template to_backend<F>(lane, ip, entry);
             } else {
                 F::decrement_hop_limit(ip);
-                M::to_backend(lane, {*entry.listener_record, *entry.backend_record, tables,
-                                     port_macs[entry.out_port.value]});
+                M::to_backend(lane,
+                              {*entry.listener_record, *entry.backend_record, tables, port_macs[entry.out_port.value]});
             }
             return Verdict::keep();
         }));

@@ -52,7 +52,8 @@ struct GatherFragments {
         lane.listener_record = &tables.listeners[fate->listener.value];
         if (!fate->verdict.keeps()) return fate->verdict;
         // Its backend may have gone since.
-        const bool there = tables.backend(fate->handle).status != shm::BackendStatus::absent && lane.listener_record->in_use;
+        const bool there =
+            tables.backend(fate->handle).status != shm::BackendStatus::absent && lane.listener_record->in_use;
         return there ? Verdict::keep() : Verdict::drop(shm::DropReason::no_backend);
     }
 };

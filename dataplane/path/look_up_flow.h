@@ -1,6 +1,7 @@
 // Step 4: known flow to its backend, if that incarnation of the backend is still there.
 #pragma once
 
+#include <algorithm>
 #include <span>
 
 #include "dataplane/forget_list.h"
@@ -10,12 +11,19 @@
 
 namespace shunt::dataplane {
 
-// How many packets of one burst may look aside: replies and packets to listeners apart, so that a flood of one kind
-// does not starve the other.
+// How many packets may look aside: so many for every burst, and what bursts left over is saved, up to some bursts full
+// of unknown flows, as they come after a takeover or a restart. Replies and packets to listeners apart, so that a flood
+// of one kind does not starve the other.
 struct LookAsideBudget {
     static constexpr std::uint32_t per_burst = 16;
-    std::uint32_t to_backend{per_burst};
-    std::uint32_t to_client{per_burst};
+    static constexpr std::uint32_t most = 256;
+    std::uint32_t to_backend{most};
+    std::uint32_t to_client{most};
+
+    void refill() noexcept {
+        to_backend = std::min(to_backend + per_burst, most);
+        to_client = std::min(to_client + per_burst, most);
+    }
 
     bool take(Direction direction) noexcept {
         std::uint32_t& left = direction == Direction::to_backend ? to_backend : to_client;

@@ -33,8 +33,8 @@ inline bool read_plain_transport(Lane& lane, std::uint8_t protocol, int length) 
     return protocol == static_cast<std::uint8_t>(Protocol::udp) && said >= int{sizeof(UdpHeader)} && said <= length;
 }
 
-// What nearly all packets are: no tags, no options, no fragment, TCP or UDP, and no shorter than TCP without data. Reads
-// such a packet just as parse() does; false: it is another, or damaged, and nothing of what was read holds.
+// What nearly all packets are: no tags, no options, no fragment, TCP or UDP, and no shorter than TCP without data.
+// Reads such a packet just as parse() does; false: it is another, or damaged, and nothing of what was read holds.
 template <class F>
 bool read_plain(Lane& lane) noexcept {
     using Header = typename F::Header;

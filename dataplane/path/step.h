@@ -70,9 +70,7 @@ struct Together {
     B& second;
 
     void prefetch(Lane& lane) noexcept { first.prefetch(lane); }
-    bool is_past(const Lane& lane) const noexcept
-        requires RareStep<A> && RareStep<B>
-    {
+    bool is_past(const Lane& lane) const noexcept requires RareStep<A> && RareStep<B> {
         return first.is_past(lane) && second.is_past(lane);
     }
     [[gnu::always_inline]] Verdict apply(Lane& lane) noexcept {

@@ -27,9 +27,27 @@ void write_back(const Lane& lane, rte_mbuf& mbuf) noexcept {
 
 }  // namespace
 
+std::uint16_t DeviceQueue::receive(std::span<rte_mbuf*> mbufs) const noexcept {
+    return rte_eth_rx_burst(device, number, mbufs.data(), static_cast<std::uint16_t>(mbufs.size()));
+}
+
+std::uint16_t DeviceQueue::transmit(std::span<rte_mbuf*> mbufs) const noexcept {
+    return rte_eth_tx_burst(device, number, mbufs.data(), static_cast<std::uint16_t>(mbufs.size()));
+}
+
+std::uint16_t DpdkPort::receive(std::span<rte_mbuf*> mbufs) noexcept {
+    if (auto* const* socket = std::get_if<XdpQueue*>(&queue_)) return (*socket)->receive(mbufs);
+    return std::get_if<DeviceQueue>(&queue_)->receive(mbufs);
+}
+
+std::uint16_t DpdkPort::transmit(std::span<rte_mbuf*> mbufs) noexcept {
+    if (auto* const* socket = std::get_if<XdpQueue*>(&queue_)) return (*socket)->transmit(mbufs);
+    return std::get_if<DeviceQueue>(&queue_)->transmit(mbufs);
+}
+
 void DpdkPort::receive(Batch& batch) noexcept {
     rte_mbuf* mbufs[burst_size];
-    const std::uint16_t count = rte_eth_rx_burst(device_, queue_, mbufs, static_cast<std::uint16_t>(batch.room()));
+    const std::uint16_t count = receive({mbufs, batch.room()});
     for (std::uint16_t i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
     batch.add_all(count, [&mbufs](std::size_t i) -> Arrival {
         rte_mbuf& mbuf = *mbufs[i];
@@ -49,7 +67,7 @@ std::size_t DpdkPort::transmit(std::span<Lane* const> lanes) noexcept {
         write_back(*lane, *mbufs[count]);
         ++count;
     }
-    return rte_eth_tx_burst(device_, queue_, mbufs, count);
+    return transmit({mbufs, count});
 }
 
 bool DpdkPort::make(Lane& lane, std::uint32_t length) noexcept {

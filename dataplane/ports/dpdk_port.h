@@ -1,11 +1,13 @@
-// One queue of a DPDK device as a port of one worker.
+// One queue of a DPDK device, or of a kernel interface, as a port of one worker.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <variant>
 
 #include "dataplane/path/batch.h"
+#include "dataplane/ports/dpdk_xdp_queue.h"
 #include "dataplane/ports/port.h"
 #include "dataplane/punt/punt_device.h"
 #include "src/net/address.h"
@@ -14,12 +16,21 @@ struct rte_mempool;
 
 namespace shunt::dataplane {
 
+struct DeviceQueue {
+    std::uint16_t device{};
+    std::uint16_t number{};
+
+    std::uint16_t receive(std::span<rte_mbuf*> mbufs) const noexcept;
+    std::uint16_t transmit(std::span<rte_mbuf*> mbufs) const noexcept;
+};
+
 class DpdkPort {
   public:
+    using Queue = std::variant<DeviceQueue, XdpQueue*>;
+
     // `pool` is what it makes packets from.
-    DpdkPort(std::uint16_t device, std::uint16_t queue, const MacAddress& mac, rte_mempool* pool,
-             const PuntQueue& punt) noexcept
-        : device_(device), queue_(queue), mac_(mac), pool_(pool), punt_(punt) {}
+    DpdkPort(Queue queue, const MacAddress& mac, rte_mempool* pool, const PuntQueue& punt) noexcept
+        : queue_(queue), mac_(mac), pool_(pool), punt_(punt) {}
 
     void receive(Batch& batch) noexcept;
     // Lanes may come from any device, and their bytes may have moved within the buffer.
@@ -31,8 +42,10 @@ class DpdkPort {
     MacAddress mac() const noexcept { return mac_; }
 
   private:
-    std::uint16_t device_;
-    std::uint16_t queue_;
+    std::uint16_t receive(std::span<rte_mbuf*> mbufs) noexcept;
+    std::uint16_t transmit(std::span<rte_mbuf*> mbufs) noexcept;
+
+    Queue queue_;
     MacAddress mac_;
     rte_mempool* pool_;
     PuntQueue punt_;

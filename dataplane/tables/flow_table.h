@@ -88,9 +88,9 @@ class FlowTable {
         explicit operator bool() const noexcept { return word != nullptr; }
         shm::Handle handle() const noexcept { return handle_of(meta); }
         FlowEntry entry() const noexcept { return shm::flow_entry(meta, listener, Be16{}); }
-        // The owner saw another packet of the flow, which neither opens nor closes it; one of the client establishes it.
-        // False: its time was up before. What says nothing new is not written: a line that is only read stays shared,
-        // and need not go back to memory.
+        // The owner saw another packet of the flow, which neither opens nor closes it; one of the client establishes
+        // it. False: its time was up before. What says nothing new is not written: a line that is only read stays
+        // shared, and need not go back to memory.
         bool renew(bool establishes, const shm::FlowTimeouts& timeouts, Tick now) const noexcept {
             const FlowState state = state_of(meta);
             const Tick seen{static_cast<std::uint32_t>(meta) >> 8};
@@ -265,7 +265,8 @@ class FlowTable {
     }
     // Of four keys, those that are `wanted` in all but the upper `ignored` bits: a nibble of ones for each.
     template <int ignored>
-    [[gnu::always_inline]] static std::uint32_t same_keys(const shm::FlowBucket& bucket, std::uint64_t wanted) noexcept {
+    [[gnu::always_inline]] static std::uint32_t same_keys(const shm::FlowBucket& bucket,
+                                                          std::uint64_t wanted) noexcept {
         const auto* units = reinterpret_cast<const __m128i*>(&bucket);
         const __m128i pattern = _mm_set1_epi64x(static_cast<long long>(wanted));
         const auto pair = [&](std::size_t first) {
@@ -284,8 +285,8 @@ class FlowTable {
         const std::uint32_t same = same_keys<ignored>(bucket, wanted);
         if (same == 0) return {};
         constexpr std::size_t per_bit = sizeof(shm::FlowUnit) / 4;
-        auto* const unit = reinterpret_cast<shm::FlowUnit*>(reinterpret_cast<std::byte*>(&bucket) +
-                                                            static_cast<std::uint32_t>(std::countr_zero(same)) * per_bit);
+        auto* const unit = reinterpret_cast<shm::FlowUnit*>(
+            reinterpret_cast<std::byte*>(&bucket) + static_cast<std::uint32_t>(std::countr_zero(same)) * per_bit);
         const std::uint64_t meta = unit->meta.load(std::memory_order_relaxed);
         const std::uint64_t key = of == Of::this_listener ? wanted : unit->key.load(std::memory_order_relaxed);
         return {kind_of(meta) == Kind::narrow ? &unit->meta : nullptr, meta,

@@ -20,7 +20,7 @@
 // One or two VLAN tags before the IP header change none of this: what has them goes where it would go without.
 //
 // What it cannot match exactly it passes. All maps are filled by the loader (steering.h). The name of the function, of
-// xsks_map and the metadata version are what libxdp looks for when DPDK's net_af_xdp adopts an attached program.
+// xsks_map and the metadata version are what libxdp looks for: programs that open sockets through it adopt this one.
 #include <linux/bpf.h>
 // after linux/bpf.h
 #include <bpf/bpf_endian.h>

@@ -100,6 +100,8 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
                             &backend_addresses, &tunnel_ends}) {
         if (!*set) return set->error();
     }
+    auto sockets = map_of(interface, *program, "xsks_map");
+    if (!sockets) return sockets.error();
     auto counters = map_of(interface, *program, "counters");
     if (!counters) return counters.error();
     return Steering(*std::move(lock), *std::move(program),
@@ -111,7 +113,7 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
                      .backends = *std::move(backends),
                      .backend_addresses = *std::move(backend_addresses),
                      .tunnel_ends = *std::move(tunnel_ends)},
-                    *std::move(counters));
+                    *std::move(sockets), *std::move(counters));
 }
 
 Status Steering::detach(const Interface& interface) {
@@ -128,6 +130,11 @@ Status Steering::set_port(const MacAddress& mac, std::span<const MacAddress> vir
 
 Status Steering::set_local_addresses(std::span<const IpAddress> addresses) {
     return replace(sets_.local_addresses, keys_of(addresses));
+}
+
+Status Steering::connect(std::uint32_t queue, int socket) const {
+    if (bpf_map_update_elem(sockets_.get(), &queue, &socket, BPF_ANY) == 0) return Done{};
+    return Error{.message = "cannot lead queue " + std::to_string(queue) + " to its socket: " + std::strerror(errno)};
 }
 
 Status Steering::admit(const SteeringSet& wanted) {

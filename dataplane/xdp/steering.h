@@ -53,7 +53,7 @@ struct SteeringCounters {
 class Steering {
   public:
     // Attaches our program or adopts the one that is there. Until set_port nothing is steered, unless a predecessor's
-    // settings are adopted. To be called before DPDK touches the interface.
+    // settings are adopted.
     static Result<Steering> attach(const Interface& interface, Mode mode);
 
     // Removes our program, whichever version, and with it all maps. Refused while a data plane holds the interface.
@@ -65,6 +65,9 @@ class Steering {
     // The addresses of this host, on whichever interface. What they receive stays the kernel's, unless a listener says
     // otherwise. Replaces what was set before.
     Status set_local_addresses(std::span<const IpAddress> addresses);
+
+    // What is steered of this receive queue reaches the AF_XDP socket from now on, until the socket is closed.
+    Status connect(std::uint32_t queue, int socket) const;
 
     // After an error the maps hold some of the change; calling again continues.
     Status admit(const SteeringSet& wanted);
@@ -80,15 +83,17 @@ class Steering {
             tunnel_ends;
     };
 
-    Steering(InterfaceLock lock, Program program, Sets sets, Descriptor counters)
+    Steering(InterfaceLock lock, Program program, Sets sets, Descriptor sockets, Descriptor counters)
         : lock_(std::move(lock)),
           program_(std::move(program)),
           sets_(std::move(sets)),
+          sockets_(std::move(sockets)),
           counters_(std::move(counters)) {}
 
     InterfaceLock lock_;
     Program program_;
     Sets sets_;
+    Descriptor sockets_;
     Descriptor counters_;
 };
 

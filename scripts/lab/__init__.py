@@ -22,8 +22,15 @@ can be tried against the backends directly.
     opener.py      program: many short HTTP connections that count who answered
     wrk.py         wrk, and what it says of socket errors
     frames.py      frames made by hand, and captures
+    track_file.py  a track file, seen as keepalived sees it
     waiting.py     the ways to wait
     demo.py        what scripts/demo shows
+    outages.py     how long datagrams went unanswered
+    experiment.py  what an experiment is: faults under load, a verifier, promises
+    restarts.py    experiments with one balancer
+    keepalived.py  stock keepalived with the sample configurations
+    pair.py        two balancers that share VIPs, and experiments with them
+    resilience.py  what scripts/resilience does
 
 Beside it, without a network: bench.py, what scripts/bench does (docs/performance.md); bench_goals.py, the promises it
 judges; bench_guard.py, what the path may cost; huge_pages.py.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from .config import DETECTION_LIMIT_MS, lab_config, web_service
-from .laboratory import REQUIRED, Lab, Unfit, check_environment, remove
+from .laboratory import REQUIRED, Lab, Unfit, check_environment, error_document, remove
 from .loop import as_target
 from .namespace import CommandFailed
 from .network import BACKENDS, VIP, WEB_PORT, backend_address
@@ -250,11 +250,6 @@ def show(voice: Voice, keep: bool) -> Demo:
             explain_what_is_left(lab, shunt, voice)
             lab.leave()
     return demo
-
-
-def error_document(failure: BaseException, remedy: str | None) -> str:
-    return json.dumps({"error": {"message": str(failure), "file": None, "line": None, "column": None, "key": None,
-                                 "remedy": remedy}})
 
 
 def main(arguments: list[str]) -> int:

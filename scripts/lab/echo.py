@@ -13,6 +13,9 @@ from .loop import READ, Loop, large_buffers
 from .message import REQUEST, padded
 
 BATCH = 64
+IP_PKTINFO = 8  # of <linux/in.h>: with a datagram, the address it came for; with an answer, the one it leaves from
+AT_ADDRESS = {socket.AF_INET: (socket.IPPROTO_IP, IP_PKTINFO, IP_PKTINFO, slice(0, 4)),
+              socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, socket.IPV6_PKTINFO, slice(16, 20))}
 
 
 class Echo:
@@ -25,6 +28,8 @@ class Echo:
             listening.listen(4096)
             self.loop.watch(listening, READ, partial(self.on_connections, listening))
             datagrams = large_buffers(self.open(family, socket.SOCK_DGRAM, anywhere, port))
+            level, wish, _, _ = AT_ADDRESS[family]
+            datagrams.setsockopt(level, wish, 1)
             self.loop.watch(datagrams, READ, partial(self.on_datagrams, datagrams))
 
     @staticmethod
@@ -69,14 +74,23 @@ class Echo:
     def on_datagrams(self, sock: socket.socket, _events: int) -> None:
         for _ in range(BATCH):
             try:
-                datagram, peer = sock.recvfrom(4096)
+                datagram, messages, _, peer = sock.recvmsg(4096, 128)
                 if len(datagram) == REQUEST.size:
                     self.counts["udp_messages"] += 1
-                    sock.sendto(datagram + self.name, peer)
+                    sock.sendmsg([datagram, self.name], from_where_it_came_to(sock, messages), 0, peer)
             except BlockingIOError:
                 return
             except OSError:  # an error of an earlier datagram, such as "port unreachable"
                 continue
+
+
+def from_where_it_came_to(sock: socket.socket, messages: list[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """What has an answer leave from the address that was asked, which may be one of several: a VIP, where backends have
+    it. The interface is the route's business."""
+    level, _, kind, interface = AT_ADDRESS[sock.family]
+    found = next(bytearray(data) for at, what, data in messages if (at, what) == (level, kind))
+    found[interface] = bytes(4)
+    return [(level, kind, bytes(found))]
 
 
 def main() -> None:

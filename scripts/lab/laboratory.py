@@ -35,11 +35,18 @@ def check_environment(programs: tuple[str, ...] = REQUIRED) -> None:
         raise Unfit(f"missing programs: {', '.join(missing)}; run scripts/setup")
 
 
+def error_document(failure: BaseException | str, remedy: str | None) -> str:
+    """What a script prints for programs when it could not do its work."""
+    return json.dumps({"error": {"message": str(failure), "file": None, "line": None, "column": None, "key": None,
+                                 "remedy": remedy}})
+
+
 class Lab:
     """`with Lab() as lab:` everything made inside is gone afterwards, whatever happens. Only kill -9 leaves the
     namespaces, but no process; `remove` then finishes."""
 
-    def __init__(self, backends: tuple[str, ...] = BACKENDS, queues: int = 1, keep: bool = False):
+    def __init__(self, backends: tuple[str, ...] = BACKENDS, queues: int = 1, keep: bool = False,
+                 topology: type[Network] = Network):
         check_environment()
         end_orderly_on_sigterm()
         self.keep = keep
@@ -50,7 +57,7 @@ class Lab:
         try:
             self.directory = Path(tempfile.mkdtemp(prefix="shunt-lab-", dir="/dev/shm"))
             self.undo.callback(shutil.rmtree, self.directory, ignore_errors=True)
-            self.network = Network(self.undo, backends, queues)
+            self.network = topology(self.undo, backends, queues)
             self.write_inventory()
             self.download_hash = make_download(self.directory / "download.bin")
             self.nginx = {name: Nginx(name, self.network.backends[name], self.directory / f"nginx-{name}",
@@ -70,8 +77,7 @@ class Lab:
 
     def write_inventory(self) -> None:
         """What `remove` needs to know of a laboratory whose process is gone."""
-        namespaces = [self.network.switch, self.network.balancer, self.client, *self.network.backends.values()]
-        inventory = {"namespaces": [namespace.name for namespace in namespaces]}
+        inventory = {"namespaces": [namespace.name for namespace in self.network.namespaces]}
         (self.directory / "inventory.json").write_text(json.dumps(inventory))
 
     def start_echo(self) -> dict[str, Instrument]:

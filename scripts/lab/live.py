@@ -10,7 +10,7 @@ stream of numbered datagrams, spread over a few sockets, of which every one must
 With `--lifetime` a connection ends after so long, and one that ended or broke is replaced by another. Every trouble says
 between which moments it happened: `since`, when all was still well, and `at`, both by time.monotonic().
 
-It answers words on standard input with a JSON document: `report`; `mark` (start counting "since the mark" anew);
+It answers words on standard input with a JSON document: `report`; `mark` (start counting "since the mark" anew: messages, the longest wait, `outage_ms` of outages.py);
 `finish` (wait for what is under way, report, end).
 """
 
@@ -26,6 +26,7 @@ from typing import Any
 
 from .loop import READ, WRITE, Loop, failure_name, family_of, large_buffers, split_target
 from .message import REPLY, REQUEST
+from .outages import Arrivals, Outages
 
 TICK_SECONDS = 0.01
 CONNECTS_PER_TICK = 20
@@ -205,6 +206,8 @@ class UdpLoad:
         self.backends: list[str] = [""] * flows
         self.heard_at: list[float] = [time.monotonic()] * flows
         self.waiting: dict[int, tuple[float, str]] = {}  # number: when it was sent, and who had answered before
+        self.arrivals = Arrivals()
+        self.outages = Outages()
         self.due = 0.0
         self.sent = self.answered = 0
         self.finishing = False
@@ -212,7 +215,7 @@ class UdpLoad:
         for flow in range(flows if rate else 0):
             target = targets[flow % len(targets)]
             sock = large_buffers(socket.socket(family_of(target[0]), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
-            sock.connect(target)
+            self.arrivals.timed(sock).connect(target)
             self.sockets.append(sock)
             loop.watch(sock, READ, partial(self.on_replies, flow, sock))
 
@@ -222,12 +225,13 @@ class UdpLoad:
         while self.due >= 1.0:
             self.due -= 1.0
             if not self.finishing:
-                self.send(now)
+                self.send()
 
-    def send(self, now: float) -> None:
+    def send(self) -> None:
         flow = self.sent % len(self.sockets)
         self.sent += 1
-        self.waiting[self.sent] = now, self.backends[flow]
+        self.waiting[self.sent] = now, backend = time.monotonic(), self.backends[flow]
+        self.outages.sent((self.target_of(flow), backend), self.sent, now)
         try:
             self.sockets[flow].send(REQUEST.pack(flow, self.sent))
         except OSError as error:  # refused: an ICMP error came back for an earlier one; this one is not answered
@@ -236,24 +240,25 @@ class UdpLoad:
     def on_replies(self, flow: int, sock: socket.socket, _events: int) -> None:
         for _ in range(BATCH):
             try:
-                reply = sock.recv(4096)
+                reply, came = self.arrivals.receive(sock)
             except BlockingIOError:
                 return
             except OSError as error:
                 self.datagram_trouble(failure_name(error), flow)
                 continue
-            self.judge(flow, *REPLY.unpack(reply))
+            self.judge(flow, came, *REPLY.unpack(reply))
 
-    def judge(self, flow: int, conversation: int, number: int, name: bytes) -> None:
+    def judge(self, flow: int, came: float, conversation: int, number: int, name: bytes) -> None:
         backend = name.rstrip(b"\0").decode(errors="replace")
         before = self.backends[flow] or backend
         self.backends[flow] = backend
         if conversation != flow or number % len(self.sockets) != (flow + 1) % len(self.sockets):
             self.datagram_trouble("of_another_flow", flow, number=number)
-        elif self.waiting.pop(number, None) is None:
+        elif (asked := self.waiting.pop(number, None)) is None:
             self.datagram_trouble("duplicated", flow, number=number)
         else:
             self.answered += 1
+            self.outages.answered((self.target_of(flow), asked[1]), number, came)
         if backend != before:
             self.datagram_trouble("changed_backend", flow, number=number, before=before)
         self.heard_at[flow] = time.monotonic()
@@ -278,6 +283,7 @@ class UdpLoad:
         lost = self.lost()
         return {"sent": self.sent, "answered": self.answered, "waiting": len(self.waiting) - len(lost),
                 "lost": len(lost), "first_lost": lost[:self.troubles.named],
+                "outage_ms": round(self.outages.longest_until(time.monotonic()) * 1000, 1),
                 "per_backend": dict(Counter(self.backends) if self.sent else {})}
 
 
@@ -301,6 +307,7 @@ class Live:
         if word == "mark":
             self.marked = time.monotonic()
             self.tcp.mark()
+            self.udp.outages.mark()
         elif word == "finish":
             self.tcp.finishing = self.udp.finishing = True
             if not (self.tcp.settled() and self.udp.settled()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Sequence
 
 from .config import Config
 from .loop import as_target
@@ -35,7 +36,7 @@ class Way:
     def service_port(self) -> int:
         return FIRST_PORT + WAYS.index(self)
 
-    def backends_of(self, addresses: tuple[str, str]) -> tuple[str, ...]:
+    def backends_of(self, addresses: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(address for address in addresses if self.family in (0, 6 if ":" in address else 4))
 
 
@@ -46,10 +47,16 @@ WAYS = (Way("nat"), Way("direct"), Way("l3dsr"), Way("ipip", 4), Way("ipip", 6),
 def service_of(way: Way, addresses: tuple[str, str], beyond: int = 0, **more: object) -> Config:
     """The service of one way: TCP and UDP on its own port (and `beyond`) of both VIPs, no check."""
     port = way.service_port + beyond
-    service: Config = {
-        "name": way.name + ("-beyond" if beyond else ""), "mode": way.mode,
+    return in_way(way, {
+        "name": way.name + ("-beyond" if beyond else ""),
         "vip": [f"{as_target(vip, port)}/{protocol}" for vip in VIP for protocol in ("tcp", "udp")],
-        "backend": [{"address": address} for address in way.backends_of(addresses)], **more}
+        "backend": [{"address": address} for address in addresses], **more})
+
+
+def in_way(way: Way, service: Config) -> Config:
+    """The service in the mode of `way`, with those of its backends that the way leads to."""
+    service = {**service, "mode": way.mode, "backend": [backend for backend in service["backend"]
+                                                        if backend["address"] in way.backends_of((backend["address"],))]}
     tunnel: Config = {key: value for key, value in (("key", way.key), ("port", way.port)) if value}
     if way.mode == "vxlan":
         tunnel |= {"vni": VNI, "inner_mac": INNER_MAC}
@@ -77,8 +84,15 @@ def decap(backend: Namespace, *options: str, device: str = "eth0") -> str:
     return backend.run(str(BUILD / "shunt-decap"), "--device", device, *options)
 
 
-def prepare(backend: Namespace, way: Way, addresses: tuple[str, str], device: str = "eth0") -> str:
-    """From now on the backend takes the packets of this way, whatever it took before. Returns what shunt-decap said."""
+def way_of(name: str) -> Way:
+    """The way of this name, or the first of this mode: `gre6-key`, `gre`."""
+    return next(way for way in WAYS if name in (way.name, way.mode))
+
+
+def prepare(backend: Namespace, way: Way, addresses: tuple[str, str], device: str = "eth0",
+            sources: Sequence[str] = BALANCER_INSIDE) -> str:
+    """From now on the backend takes the packets of this way, from balancers at `sources`, whatever it took before.
+    Returns what shunt-decap said."""
     decap(backend, "--detach", device=device)
     backend.run("sh", "-c", "ip link delete vxlan0 2>/dev/null || true")
     if way.mode == "l3dsr":
@@ -86,7 +100,7 @@ def prepare(backend: Namespace, way: Way, addresses: tuple[str, str], device: st
                      "--dscp", *(f"{DSCP}={vip}" for vip in VIP), device=device)
     if way.mode in ("ipip", "gre", "gue"):
         port = ["--port", str(way.port)] if way.port else []
-        return decap(backend, "--mode", way.mode, "--source", *BALANCER_INSIDE, *port, device=device)
+        return decap(backend, "--mode", way.mode, "--source", *sources, *port, device=device)
     if way.mode == "vxlan":
         (address,) = way.backends_of(addresses)
         backend.ip("link", "add", "vxlan0", "address", INNER_MAC, "type", "vxlan", "id", str(VNI), "dstport", "4789",

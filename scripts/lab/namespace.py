@@ -54,9 +54,9 @@ class Namespace:
     def nft(self, rules: str) -> None:
         self.run("nft", "-f", "-", text=rules)
 
-    def counters(self) -> dict[str, int]:
-        """Packets seen by every named nftables counter of the table `inet lab`."""
-        listed = json.loads(self.run("nft", "-j", "list", "counters", "table", "inet", "lab"))["nftables"]
+    def counters(self, family: str = "inet") -> dict[str, int]:
+        """Packets seen by every named nftables counter of the table `lab`."""
+        listed = json.loads(self.run("nft", "-j", "list", "counters", "table", family, "lab"))["nftables"]
         return {entry["counter"]["name"]: entry["counter"]["packets"] for entry in listed if "counter" in entry}
 
     @contextmanager

@@ -2,6 +2,7 @@
 
 The balancer has one interface, lan0, with an address in the clients' subnet, one in the backends' subnet, and the VIPs.
 Clients reach the VIPs through it; backends have it as their default route, so that replies come back through it.
+pair.py has the same with several balancers.
 """
 
 from __future__ import annotations
@@ -37,16 +38,18 @@ class Network:
     def __init__(self, undo: ExitStack, backends: tuple[str, ...] = BACKENDS, queues: int = 1):
         self.name = f"{os.environ.get('SHUNT_TEST_ID', 'shunt')}-{os.getpid()}-{next(instances)}"
         self.undo = undo
+        self.queues = queues
+        self.namespaces: list[Namespace] = []
         self.switch = self.namespace("switch")
         self.switch.ip("link", "add", "bridge0", "type", "bridge", "stp_state", "0", "mcast_snooping", "0")
         self.switch.ip("link", "set", "bridge0", "up")
         # A switch looks at no IP header: without this the kernel's packet filter would drop spoiled ones on the bridge.
         bridge = "net__bridge__bridge-nf-call-"
         self.switch.sysctl(**{f"{bridge}{tables}": 0 for tables in ("iptables", "ip6tables", "arptables")})
-        self.balancer = self.host("balancer", "lan0", queues)
+        self.balancers = self.set_up_balancers()
+        self.balancer = self.balancers[0]
         self.client = self.host("client", "eth0")
         self.backends = {name: self.host(name, "eth0") for name in backends}
-        self.set_up_balancer()
         self.set_up_client()
         for name in backends:
             self.set_up_backend(name)
@@ -54,6 +57,7 @@ class Network:
     def namespace(self, role: str) -> Namespace:
         namespace = Namespace(f"{self.name}-{role}")
         self.undo.callback(namespace.close)
+        self.namespaces.append(namespace)
         return namespace
 
     def host(self, role: str, interface: str, queues: int = 1) -> Namespace:
@@ -70,15 +74,21 @@ class Network:
         self.switch.ip("link", "set", f"to-{role}", "master", "bridge0")
         return namespace
 
-    def set_up_balancer(self) -> None:
-        lb = self.balancer
-        lb.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
-                  net__ipv4__conf__lan0__rp_filter=0, net__ipv4__conf__lan0__accept_local=1)
-        add_addresses(lb, "lan0", BALANCER, (24, 64))
-        add_addresses(lb, "lan0", BALANCER_INSIDE, (24, 64))
-        add_addresses(lb, "lan0", VIP, (32, 128))
+    def set_up_balancers(self) -> list[Namespace]:
+        balancer = self.balancer_host("balancer", BALANCER, BALANCER_INSIDE)
+        add_addresses(balancer, "lan0", VIP, (32, 128))
+        return [balancer]
+
+    def balancer_host(self, role: str, towards_clients: tuple[str, str], inside: tuple[str, str]) -> Namespace:
+        """A balancer with its own addresses in both subnets, without VIPs."""
+        balancer = self.host(role, "lan0", self.queues)
+        balancer.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1,
+                        net__ipv4__conf__lan0__rp_filter=0, net__ipv4__conf__lan0__accept_local=1)
+        add_addresses(balancer, "lan0", towards_clients, (24, 64))
+        add_addresses(balancer, "lan0", inside, (24, 64))
         for prefix, gateway in zip(CROWD_PREFIXES, CLIENT):
-            lb.ip("route", "add", prefix, "via", gateway)
+            balancer.ip("route", "add", prefix, "via", gateway)
+        return balancer
 
     def set_up_client(self) -> None:
         add_addresses(self.client, "eth0", CLIENT, (24, 64))

@@ -11,6 +11,7 @@ from typing import Any, Sequence
 
 from .config import Config, to_toml
 from .laboratory import Lab
+from .namespace import Namespace
 from .process import LAB_ROOT, Process
 from .waiting import wait_until
 
@@ -28,8 +29,9 @@ class CliFailed(RuntimeError):
 class Shunt:
     """One instance: its configuration, run directory, state directory, daemons, and the tool that talks to it."""
 
-    def __init__(self, lab: Lab, config: Config, name: str = "shunt"):
+    def __init__(self, lab: Lab, config: Config, name: str = "shunt", balancer: Namespace | None = None):
         self.lab, self.name = lab, name
+        self.balancer = balancer or lab.network.balancer
         self.run_dir = lab.directory / name / "run"
         self.state_dir = lab.directory / name / "state"
         self.run_dir.mkdir(parents=True)
@@ -56,7 +58,7 @@ class Shunt:
         ready = self.run_dir / f"{which}.ready"
         ready.unlink(missing_ok=True)  # of one that was killed
         process = self.daemons[which] = Process(f"shunt-{which}", self.command(which),
-                                                self.lab.log(f"{self.name}-{which}"), self.lab.network.balancer,
+                                                self.lab.log(f"{self.name}-{which}"), self.balancer,
                                                 outlives=self.lab.keep)
         process.wait_ready(ready.exists)
         return process
@@ -162,7 +164,7 @@ class Shunt:
 
     def driver_count(self) -> int:
         """Packets that the kernel's driver handed to AF_XDP sockets: counted by veth itself, not by Shunt."""
-        statistics = self.lab.network.balancer.run("ethtool", "-S", "lan0")
+        statistics = self.balancer.run("ethtool", "-S", "lan0")
         pairs = (line.strip().split(": ") for line in statistics.splitlines() if "xdp_redirect:" in line)
         return sum(int(value) for name, value in pairs if name.startswith("rx_queue_"))
 

@@ -24,6 +24,15 @@ class Comparison {
         }
     }
 
+    void values(const std::string& key, const Tree& before, const Tree& after) {
+        if (before == after) return;
+        if (before.is_object() && after.is_object()) return tables(key, before, after);
+        if (is_texts(before) && is_texts(after)) return texts(key, before, after);
+        if (before.is_null()) return add(key, one_line(after));
+        if (after.is_null()) return remove(key, one_line(before));
+        put({ChangeKind::change, key, one_line(before), one_line(after)});
+    }
+
     // What two lists have in common is compared, the rest is added or removed. `id` tells who is who, `brief` how a new
     // one is shown, `compare` what differs.
     template <class T, class Id, class Brief, class Compare>
@@ -61,14 +70,6 @@ class Comparison {
   private:
     void put(Change change) { changes_.push_back(std::move(change)); }
 
-    void values(const std::string& key, const Tree& before, const Tree& after) {
-        if (before == after) return;
-        if (before.is_object() && after.is_object()) return tables(key, before, after);
-        if (is_texts(before) && is_texts(after)) return texts(key, before, after);
-        if (before.is_null()) return add(key, one_line(after));
-        if (after.is_null()) return remove(key, one_line(before));
-        put({ChangeKind::change, key, one_line(before), one_line(after)});
-    }
     static bool is_texts(const Tree& value) {
         return value.is_array() && std::ranges::all_of(value, [](const Tree& element) { return element.is_string(); });
     }
@@ -171,6 +172,8 @@ std::vector<Change> changed_keys(const DesiredState& before, const DesiredState&
     compare_next_hops(comparison, before, after);
     compare_services(comparison, before, after);
     comparison.tables("api", write_api(before, Form::complete), write_api(after, Form::complete));
+    comparison.tables("http", write_http(before, Form::complete), write_http(after, Form::complete));
+    comparison.values("ha", write_ha(before, Form::complete), write_ha(after, Form::complete));
     return comparison.take();
 }
 

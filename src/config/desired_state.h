@@ -153,12 +153,28 @@ struct Service {
     bool operator==(const Service&) const = default;
 };
 
+// One digit each, for keepalived to track: 0, this node can serve; 1, it cannot. Empty: below the run directory.
+struct TrackFiles {
+    std::string dataplane{};
+    std::string controlplane{};
+    bool operator==(const TrackFiles&) const = default;
+};
+
+// What this node tells those who may serve in its stead.
+struct Ha {
+    TrackFiles track_files{};
+    Duration hold{Duration::seconds(3)};  // of health without a break, before 0 is written again
+    bool operator==(const Ha&) const = default;
+};
+
 struct DesiredState {
     Node node{};
     Dataplane dataplane{};
     std::vector<NextHop> next_hops{};
     std::vector<Service> services{};
-    std::string api_socket{};  // empty: RUN_DIR/api.sock
+    std::string api_socket{};                     // empty: RUN_DIR/api.sock
+    std::optional<AddressAndPort> http_listen{};  // absent: nowhere
+    std::optional<Ha> ha{};                       // absent: no track files
     bool operator==(const DesiredState&) const = default;
 };
 

@@ -20,6 +20,10 @@ Error cannot_read(const std::string& path, int reason) {
     return {.message = std::string("cannot read this file: ") + std::strerror(reason), .remedy = remedy, .file = path};
 }
 
+Error cannot_write(const std::string& path, int reason) {
+    return {.message = std::string("cannot write this file: ") + std::strerror(reason), .file = path};
+}
+
 class Descriptor {
   public:
     explicit Descriptor(int number) : number_(number) {}
@@ -51,6 +55,16 @@ Result<std::string> read_text(const std::string& path) {
             return Error{.message = "it is larger than 32 MiB", .remedy = "name a configuration file", .file = path};
         }
     }
+}
+
+Status rewrite_text(const std::string& path, std::string_view text) {
+    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    if (file.number() < 0) return cannot_write(path, errno);
+    const auto size = static_cast<ssize_t>(text.size());
+    const ssize_t written = ::pwrite(file.number(), text.data(), text.size(), 0);
+    if (written != size) return cannot_write(path, written < 0 ? errno : ENOSPC);
+    if (::ftruncate(file.number(), size) != 0) return cannot_write(path, errno);
+    return Done{};
 }
 
 Result<DesiredState> load_file(const std::string& path, Positions* positions) {

@@ -71,5 +71,7 @@ void examine_modes(Finder& finder);
 void examine_schedulers(Finder& finder);
 // What services of several ports, or of a whole address, ask of each other and of their backends.
 void examine_ranges(Finder& finder);
+// Where this node answers about itself, and what it tells its peer.
+void examine_ha(Finder& finder);
 
 }  // namespace shunt::config

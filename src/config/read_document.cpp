@@ -146,6 +146,17 @@ void read_service_keys_of_later_versions(TableReader& table) {
     table.later({"sorry", "panic_threshold", "slow_start", "quorum", "outlier"});
 }
 
+constexpr Duration shortest_hold = Duration::milliseconds(100);
+constexpr Duration longest_hold = Duration::seconds(3600);
+
+void read_ha(TableReader& table, Ha& ha) {
+    table.table("track_files", [&ha](TableReader& files) {
+        files.optional("dataplane", ha.track_files.dataplane, as_file);
+        files.optional("controlplane", ha.track_files.controlplane, as_file);
+    });
+    table.optional("hold", ha.hold, lasting(shortest_hold, longest_hold));
+}
+
 }  // namespace
 
 void read_backend(TableReader& table, Backend& backend) {
@@ -184,7 +195,9 @@ void read_state(TableReader& table, DesiredState& state) {
     table.tables("next_hop", state.next_hops, read_next_hop);
     table.tables("service", state.services, read_service);
     table.table("api", [&state](TableReader& below) { below.optional("socket", state.api_socket, as_text); });
-    table.later({"http", "announce", "ha", "sync"});
+    table.table("http", [&state](TableReader& below) { below.optional("listen", state.http_listen, as_listen); });
+    table.table("ha", [&state](TableReader& below) { read_ha(below, state.ha.emplace()); });
+    table.later({"announce", "sync"});
 }
 
 }  // namespace shunt::config

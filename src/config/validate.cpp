@@ -72,6 +72,7 @@ class Examiner : public Finder {
         dataplane();
         next_hops();
         services();
+        examine_ha(*this);
         return take();
     }
 

@@ -222,6 +222,12 @@ Result<std::string> as_name(const Json& value) {
     return std::string(*text);
 }
 
+Result<std::string> as_file(const Json& value) {
+    auto text = as_text(value);
+    if (!text || (text->starts_with('/') && !text->ends_with('/'))) return text;
+    return wrong(shown(value) + " is no absolute path of a file", "write it like \"/run/shunt/ha.dataplane\"");
+}
+
 Result<std::string> as_device(const Json& value) {
     const auto text = text_in(value, "\"eth1\"");
     if (!text) return text.error();
@@ -271,6 +277,14 @@ Result<IpAddress> as_address(const Json& value) {
                      "write \"" + both->address.text() + "\", and the port as port = " + std::to_string(both->port));
     }
     return wrong(shown(value) + " is no IP address", "write one like " + std::string(example));
+}
+
+Result<AddressAndPort> as_listen(const Json& value) {
+    const auto text = text_in(value, "\"127.0.0.1:9480\"");
+    if (!text) return text.error();
+    const auto both = parse_address_and_port(*text);
+    if (both && both->port != 0) return *both;
+    return wrong(shown(value) + " is no address and port", "write it like 127.0.0.1:9480 or [::1]:9480");
 }
 
 Result<MacAddress> as_mac(const Json& value) {

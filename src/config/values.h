@@ -74,6 +74,7 @@ std::string_view word_of(std::span<const Word<T>> words, T value) {
 // ---- texts
 Result<std::string> as_text(const Json& value);  // at most 1,024 bytes, no control characters
 Result<std::string> as_name(const Json& value);  // 1 to 63 of A-Z a-z 0-9 . _ -, the first a letter or a digit
+Result<std::string> as_file(const Json& value);  // an absolute path
 Result<std::string> as_device(const Json& value);
 Result<std::string> as_http_path(const Json& value);
 Result<std::string> as_http_host(const Json& value);
@@ -82,8 +83,9 @@ std::string_view on_off(bool on);
 
 // ---- addresses
 Result<IpAddress> as_address(const Json& value);
-Result<MacAddress> as_mac(const Json& value);  // of one machine: neither a group nor all zeros
-Result<Prefix> as_prefix(const Json& value);   // no bits beyond the length
+Result<AddressAndPort> as_listen(const Json& value);  // "127.0.0.1:9480", "[::1]:9480"
+Result<MacAddress> as_mac(const Json& value);         // of one machine: neither a group nor all zeros
+Result<Prefix> as_prefix(const Json& value);          // no bits beyond the length
 Result<Vip> as_vip(const Json& value);  // "198.18.0.10:443/tcp", "198.18.0.10:8000-8999/udp", "198.18.0.10:*/tcp"
 
 // ---- lists in one text

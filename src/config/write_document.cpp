@@ -163,6 +163,24 @@ Tree write_api(const DesiredState& state, Form form) {
     return writer.take();
 }
 
+Tree write_http(const DesiredState& state, Form form) {
+    Writer writer(form);
+    const auto text = [](const AddressAndPort& listen) { return address_and_port(listen.address, listen.port); };
+    writer.put("listen", or_null(state.http_listen, text), state.http_listen.has_value());
+    return writer.take();
+}
+
+Tree write_ha(const DesiredState& state, Form form) {
+    if (!state.ha) return {};
+    Writer writer(form), files(form);
+    const TrackFiles& named = state.ha->track_files;
+    files.put("dataplane", text_or_null(named.dataplane), !named.dataplane.empty());
+    files.put("controlplane", text_or_null(named.controlplane), !named.controlplane.empty());
+    writer.put("track_files", files.take(), named != TrackFiles{});
+    writer.put("hold", duration_text(state.ha->hold));
+    return writer.take();
+}
+
 Tree write_backend(const Backend& backend, Form form) {
     Writer writer(form);
     writer.put("address", backend.address.text());
@@ -208,6 +226,8 @@ Tree write_state(const DesiredState& state, Form form) {
     writer.put("service", tables(state.services, [form](const Service& s) { return write_service(s, form); }),
                !state.services.empty());
     writer.put("api", write_api(state, form), !state.api_socket.empty());
+    writer.put("http", write_http(state, form), state.http_listen.has_value());
+    writer.put("ha", write_ha(state, form), state.ha.has_value());
     return writer.take();
 }
 

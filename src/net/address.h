@@ -96,6 +96,7 @@ std::string address_and_port(const IpAddress& address, std::uint16_t port);
 struct AddressAndPort {
     IpAddress address;
     std::uint16_t port{};
+    friend constexpr bool operator==(const AddressAndPort&, const AddressAndPort&) noexcept = default;
 };
 std::optional<AddressAndPort> parse_address_and_port(std::string_view text) noexcept;
 

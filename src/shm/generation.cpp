@@ -13,8 +13,8 @@ std::optional<BlockOffset> find_root(const TablesHeader& header, Generation gene
     return offset;
 }
 
-Acceptor::Acceptor(const std::byte* tables, std::uint64_t readable, StateHeader& state) noexcept
-    : region_(tables), state_(state), validator_(tables, readable) {}
+Acceptor::Acceptor(const std::byte* tables, std::uint64_t readable, StateHeader& state, TablesCopy* copy) noexcept
+    : region_(tables), state_(state), copy_(copy), validator_(tables, readable, copy) {}
 
 void Acceptor::refuse(Generation generation, RefusalReason reason) noexcept {
     if (state_.refused_generation.exchange(generation.value, std::memory_order_relaxed) == generation.value) return;
@@ -43,10 +43,13 @@ std::optional<Tables> Acceptor::validate_newer_than(Generation accepted) {
         refuse(published, *reason);
         return std::nullopt;
     }
-    return Tables(region_, *reinterpret_cast<const Root*>(region_ + *offset + sizeof(BlockHeader)));
+    root_ = *offset;
+    const std::byte* checked = validator_.checked();
+    return Tables(checked, *reinterpret_cast<const Root*>(checked + root_ + sizeof(BlockHeader)));
 }
 
 void Acceptor::accept(const Tables& tables) noexcept {
+    if (copy_ != nullptr) copy_->enter(tables.generation(), root_);
     state_.accepted.store(tables.generation().value, std::memory_order_seq_cst);
     state_.attaching.store(0, std::memory_order_release);
     state_.generations_accepted.add(1);

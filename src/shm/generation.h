@@ -15,12 +15,17 @@ std::optional<BlockOffset> find_root(const TablesHeader& header, Generation gene
 // The data plane's main thread. Validates what was published and lets the workers have it.
 class Acceptor {
   public:
-    // `readable`: bytes of the tables region that may be touched now.
-    Acceptor(const std::byte* tables, std::uint64_t readable, StateHeader& state) noexcept;
+    // `readable`: bytes of the tables region that may be touched now. With a `copy`, that is what the tables returned
+    // below, and workers, are to read.
+    Acceptor(const std::byte* tables, std::uint64_t readable, StateHeader& state, TablesCopy* copy = nullptr) noexcept;
 
     // A data plane announces itself before it reads `published`, so that the control plane frees nothing under it.
     void announce() noexcept { state_.attaching.store(1, std::memory_order_seq_cst); }
-    void set_readable(std::uint64_t bytes) noexcept { validator_.set_readable(bytes); }
+    // The file has grown, or another with the same blocks has taken its place.
+    void set_source(const std::byte* tables, std::uint64_t readable) noexcept {
+        region_ = tables;
+        validator_.set_source(tables, readable);
+    }
 
     // What is published and not accepted yet, validated; a refusal is counted and leaves the old generation in force.
     // The caller prepares what workers will need of it (next hops), then calls accept(). Ends an announcement if there
@@ -37,7 +42,9 @@ class Acceptor {
 
     const std::byte* region_;
     StateHeader& state_;
+    TablesCopy* copy_;
     Validator validator_;
+    BlockOffset root_{};  // of what was validated last
 };
 
 // One worker's hold on the generation in use.

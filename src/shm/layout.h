@@ -36,7 +36,14 @@
 
 namespace shunt::shm {
 
-constexpr std::uint32_t layout_version = 4;
+// Of both regions. A program reads its own version and the one before, with one code: what is added to a header is
+// appended to it, in cache lines of its own by writer, so that nothing else moves; and in a region of the version
+// before it reads as zero, "none".
+constexpr std::uint32_t layout_version = 5;
+constexpr std::uint32_t oldest_layout_read = 4;
+constexpr bool reads_layout(std::uint32_t version) noexcept {
+    return version >= oldest_layout_read && version <= layout_version;
+}
 constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
 constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
 constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
@@ -363,14 +370,18 @@ struct FlowFilter {
 static_assert(have_no_padding<FlowFilter>);
 static_assert(max_workers <= 64, "one bit each");
 
-enum class RequestKind : std::uint32_t { none = 0, kill_flows };
+enum class RequestKind : std::uint32_t {
+    none = 0,
+    kill_flows,
+    wedge_worker,  // for tests: filter.workers stand still for `milliseconds`
+};
 
 // What the control plane asks of a running data plane. Complete before `requested` names it; its place is used again
 // once it is answered.
 struct alignas(cache_line_bytes) Request {
     std::uint64_t number;
     RequestKind kind;
-    std::uint32_t reserved;
+    std::uint32_t milliseconds;  // wedge_worker
     FlowFilter filter;
 };
 
@@ -391,6 +402,7 @@ struct alignas(cache_line_bytes) TablesHeader {
     std::array<Request, request_ring> requests;                      // number n at n % request_ring
 };
 constexpr std::uint64_t first_block_offset = 4096;
+constexpr std::size_t written_by_publisher = offsetof(TablesHeader, requested);  // requests stand behind
 
 // Tells one tables file from another: ids mean something only within the file they come from.
 constexpr std::uint64_t identity_of(const TablesHeader& header) noexcept {
@@ -441,6 +453,7 @@ enum class RequestOutcome : std::uint32_t {
     none = 0,
     done,
     unknown,  // this data plane does not know the kind
+    refused,  // it knows it, and does not do it
 };
 
 // The answer to a request. Complete before `answered` names it.
@@ -450,6 +463,38 @@ struct alignas(cache_line_bytes) RequestAnswer {
     std::uint32_t reserved;
     std::uint64_t flows;  // that were killed
 };
+
+// A region that was looked after by another process: what it remembers is found by looking aside into it.
+struct Predecessor {
+    std::uint64_t number;  // n of its file state.<n>; 0: none
+    std::int64_t died_at;  // when its holder gave the last sign of life: CLOCK_MONOTONIC, ns
+};
+
+constexpr std::uint64_t layout_4_state_header_bytes = 960;
+// What keeps a node from serving, as its data plane sees it.
+enum class NodeFault : std::uint8_t {
+    none = 0,
+    starting,
+    no_tables,         // in use, or not yet let through by the ports
+    worker_still,      // place: the worker
+    nothing_received,  // of what was steered to a port; place: the port
+    link_down,         // place: the port
+    stopping,
+};
+constexpr std::size_t node_faults = 7;
+
+// One word, so that it is read whole.
+struct NodeHealth {
+    // unfit: there is a fault. held: none any more, but not for long enough. unknown: nobody said so far.
+    enum class State : std::uint8_t { unknown = 0, unfit, held, fit };
+
+    State state{};
+    NodeFault fault{};
+    std::uint16_t place{};
+    std::uint32_t reserved{};
+    friend constexpr bool operator==(const NodeHealth&, const NodeHealth&) noexcept = default;
+};
+static_assert(std::atomic<NodeHealth>::is_always_lock_free);
 
 struct alignas(cache_line_bytes) StateHeader {
     std::uint64_t magic;
@@ -482,7 +527,21 @@ struct alignas(cache_line_bytes) StateHeader {
     // are passed over, without an answer of their number.
     alignas(cache_line_bytes) std::atomic<std::uint64_t> answered;
     std::array<RequestAnswer, request_ring> answers;  // number n at n % request_ring
+
+    // Since layout 5. Whose flows may not all have been taken over yet, newest first.
+    alignas(cache_line_bytes) std::array<Predecessor, max_predecessors> predecessors;
+    std::atomic<std::uint32_t> predecessors_kept;  // the first so many are still looked into
+
+    // Whether this node can serve; written by the main thread.
+    alignas(cache_line_bytes) std::atomic<NodeHealth> health;
+    std::atomic<std::int64_t> health_since;        // of its state; CLOCK_MONOTONIC, ns
+    std::atomic<std::uint32_t> track_file_failed;  // 1: keepalived does not hear of it
+    std::array<Counter, node_faults> faults;       // how often each of them began
 };
+// Where what follows the header begins, in every layout.
+constexpr std::uint64_t first_worker_offset = 4096;
+static_assert(sizeof(StateHeader) <= first_worker_offset);
+static_assert(offsetof(StateHeader, predecessors) == layout_4_state_header_bytes, "layout 4 ends here");
 
 // Written by worker i alone.
 struct alignas(cache_line_bytes) WorkerBlock {
@@ -615,7 +674,7 @@ struct StateLayout {
     static constexpr StateLayout of(const StateShape& shape) noexcept {
         constexpr auto line_up = [](std::uint64_t n) { return (n + 4095) / 4096 * 4096; };
         StateLayout at{};
-        at.workers = line_up(sizeof(StateHeader));
+        at.workers = first_worker_offset;
         at.ports = line_up(at.workers + sizeof(WorkerBlock) * shape.workers);
         at.links = line_up(at.ports + sizeof(PortBlock) * max_ports);
         at.neighbours = line_up(at.links + sizeof(LinkWord) * max_next_hops);

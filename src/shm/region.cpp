@@ -7,7 +7,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <utility>
 
@@ -43,6 +46,49 @@ struct flock whole_file_lock() {
     return lock;
 }
 
+// The mappings that survive a truncation, as the signal handler sees them; an `end` of 0 is a free place.
+struct Mapping {
+    std::atomic<std::uintptr_t> begin, end, page;
+};
+constinit std::array<Mapping, 64> surviving{};
+
+const Mapping* mapping_of(std::uintptr_t address) noexcept {
+    for (const Mapping& mapping : surviving) {
+        if (address < mapping.end.load() && address >= mapping.begin.load()) return &mapping;
+    }
+    return nullptr;
+}
+
+// A page of zeros takes the place of the one that is missing, and the instruction goes on. Any other bus error ends the
+// process, as it would have.
+void on_bus_error(int signal, siginfo_t* info, void*) {
+    const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+    const int error = errno;
+    if (const Mapping* mapping = mapping_of(address)) {
+        const std::uintptr_t page = mapping->page.load();
+        void* at = reinterpret_cast<void*>(address / page * page);
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+        if (mmap(at, page, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED) {
+            errno = error;
+            return;
+        }
+    }
+    ::signal(signal, SIG_DFL);  // and the instruction is repeated
+}
+
+void catch_bus_errors() noexcept {
+    struct sigaction action {};
+    action.sa_sigaction = on_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigaction(SIGBUS, &action, nullptr);
+}
+
+void forget_mapping(const std::byte* data) noexcept {
+    for (Mapping& mapping : surviving) {
+        if (mapping.begin.load() == reinterpret_cast<std::uintptr_t>(data)) mapping.end.store(0);
+    }
+}
+
 }  // namespace
 
 Region::Region(Region&& other) noexcept { *this = std::move(other); }
@@ -58,7 +104,10 @@ Region& Region::operator=(Region&& other) noexcept {
 }
 
 Region::~Region() {
-    if (data_ != nullptr) munmap(data_, reserved_);
+    if (data_ != nullptr) {
+        forget_mapping(data_);
+        munmap(data_, reserved_);
+    }
     if (file_ >= 0) close(file_);
 }
 
@@ -134,6 +183,18 @@ bool Region::at_its_path() const noexcept {
     struct stat named {};
     return file_ >= 0 && fstat(file_, &mapped) == 0 && stat(path_.c_str(), &named) == 0 &&
            mapped.st_dev == named.st_dev && mapped.st_ino == named.st_ino;
+}
+
+void Region::survive_truncation() noexcept {
+    if (mapping_of(reinterpret_cast<std::uintptr_t>(data_)) != nullptr) return;
+    catch_bus_errors();
+    for (Mapping& mapping : surviving) {
+        if (mapping.end.load() != 0) continue;
+        mapping.begin.store(reinterpret_cast<std::uintptr_t>(data_));
+        mapping.page.store(page_);
+        mapping.end.store(reinterpret_cast<std::uintptr_t>(data_) + reserved_);
+        return;
+    }
 }
 
 Status Region::grow(std::uint64_t bytes) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "src/base/result.h"
 
@@ -46,8 +47,14 @@ class Region {
     // Does the path still lead to the file that is mapped? Not after a rename over it, or over a symbolic link to it.
     bool at_its_path() const noexcept;
     const std::string& path() const noexcept { return path_; }
+    // The file was renamed.
+    void moved_to(std::string path) { path_ = std::move(path); }
     // Of the file system, or of anonymous memory on reserved huge pages; 4096 where nothing was reserved.
     std::uint64_t page_bytes() const noexcept { return page_; }
+
+    // From now on what is missing of the file, because somebody cut it short, reads as zeros in this process; without
+    // this a touch of it is SIGBUS. What is written there is lost.
+    void survive_truncation() noexcept;
 
     // Allocates the file up to `bytes`; what was mapped stays where it is.
     Status grow(std::uint64_t bytes);

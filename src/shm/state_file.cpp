@@ -25,9 +25,9 @@ Status StateFile::open() {
     const auto version = header.version.load(std::memory_order_acquire);
     if (version == 0) return refuse("the state region is not complete yet");
     if (header.magic != state_magic) return refuse("this is not a state region");
-    if (version != layout_version) {
+    if (!reads_layout(version)) {
         return refuse("the state region has layout " + std::to_string(version) + ", this program reads " +
-                      std::to_string(layout_version));
+                      std::to_string(oldest_layout_read) + " to " + std::to_string(layout_version));
     }
     const StateShape& shape = header.shape;
     const auto most = region_.file_bytes() / sizeof(FlowBucket);

@@ -21,24 +21,35 @@ const std::byte* Validator::block(BlockOffset offset, BlockKind kind, std::uint6
         refuse(RefusalReason::size);
         return nullptr;
     }
-    const auto& header = *reinterpret_cast<const BlockHeader*>(region_ + offset);
-    const std::byte* payload = region_ + offset + sizeof(BlockHeader);
+    const BlockHeader header = *reinterpret_cast<const BlockHeader*>(region_ + offset);
     if (header.magic != block_magic || header.kind != kind) refuse(RefusalReason::magic);
     if (header.size != size) refuse(RefusalReason::size);
     if (refusal_) return nullptr;
+    const std::byte* payload = checked() + offset + sizeof(BlockHeader);
     Known& known = known_[offset];
     if (known.seen != 0 && known.serial == header.serial && known.checksum == header.checksum) {
         known.seen = now_;
         return payload;
     }
-    if (block_checksum(header, payload) != header.checksum) {
+    if (const auto reason = look_at(offset, header)) {
         known_.erase(offset);
-        refuse(RefusalReason::checksum);
+        refuse(*reason);
         return nullptr;
     }
     known = {header.serial, header.checksum, now_, 0};
     was_fresh_ = true;
     return payload;
+}
+
+// The copy is looked at again: the region may change under our hands.
+std::optional<RefusalReason> Validator::look_at(BlockOffset offset, const BlockHeader& header) {
+    const std::byte* payload = region_ + offset + sizeof header;
+    const auto sound = [&](const std::byte* bytes) { return block_checksum(header, bytes) == header.checksum; };
+    if (copy_ != nullptr && copy_->has(offset, header)) return std::nullopt;
+    if (!sound(payload)) return RefusalReason::checksum;
+    if (copy_ == nullptr) return std::nullopt;
+    if (!copy_->put(offset, header, payload)) return RefusalReason::size;
+    return copy_->has(offset, header) ? std::nullopt : std::optional(RefusalReason::checksum);
 }
 
 template <class Record, class Check>

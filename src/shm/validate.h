@@ -10,6 +10,7 @@
 
 #include "src/shm/layout.h"
 #include "src/shm/tables.h"
+#include "src/shm/tables_copy.h"
 
 namespace shunt::shm {
 
@@ -17,11 +18,18 @@ std::uint64_t block_checksum(const BlockHeader& header, const void* payload) noe
 
 class Validator {
   public:
-    // `readable` bytes from `region` on may be touched.
-    Validator(const std::byte* region, std::uint64_t readable) noexcept : region_(region), readable_(readable) {}
+    // `readable` bytes from `region` on may be touched. With a `copy`, every block is looked at once, as it goes there:
+    // what was checked is what is used, whatever becomes of the region.
+    Validator(const std::byte* region, std::uint64_t readable, TablesCopy* copy = nullptr) noexcept
+        : region_(region), readable_(readable), copy_(copy) {}
 
-    // Call again when the file has grown.
-    void set_readable(std::uint64_t bytes) noexcept { readable_ = bytes; }
+    // Call again when the file has grown, or another has taken its place.
+    void set_source(const std::byte* region, std::uint64_t readable) noexcept {
+        region_ = region;
+        readable_ = readable;
+    }
+    // Where what was found sound is to be read.
+    const std::byte* checked() const noexcept { return copy_ != nullptr ? copy_->data() : region_; }
 
     // Checks everything reachable from the root at `offset` that was not checked before.
     std::optional<RefusalReason> check(Generation generation, BlockOffset offset);
@@ -36,6 +44,7 @@ class Validator {
 
     // The payload of a block of this kind and size, its checksum verified; null once anything was refused.
     const std::byte* block(BlockOffset offset, BlockKind kind, std::uint64_t size);
+    std::optional<RefusalReason> look_at(BlockOffset offset, const BlockHeader& header);
     const Root* check_root(Generation generation, BlockOffset offset);
     template <class Record, class Check>
     void check_array(const PagedArrayRef& ref, std::uint32_t limit, Check&& check);
@@ -52,6 +61,7 @@ class Validator {
 
     const std::byte* region_;
     std::uint64_t readable_;
+    TablesCopy* copy_;
     std::unordered_map<BlockOffset, Known> known_;
     std::uint64_t now_{};  // the generation being checked
     bool was_fresh_{};     // whether the block last returned by block() was checked for the first time

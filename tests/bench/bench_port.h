@@ -31,9 +31,8 @@ class BenchPort {
             write(flows, batch, [&only](std::uint32_t) -> const Template& { return only; });
         } else {
             const Template* const* const mix = mix_.data();
-            write(flows, batch, [=](std::uint32_t flow) -> const Template& {
-                return *mix[(flow * 0x9e3779b9U * mixed) >> 32];
-            });
+            write(flows, batch,
+                  [=](std::uint32_t flow) -> const Template& { return *mix[(flow * 0x9e3779b9U * mixed) >> 32]; });
         }
         next_buffer_ = (next_buffer_ + dataplane::burst_size) % buffer_count;
         received_ += dataplane::burst_size;

@@ -141,12 +141,15 @@ class Lan {
         std::filesystem::create_directories(own_directory());
         const auto cores = must(dpdk::plan_cores(1, {}, dpdk::allowed_cores(), true));
         const auto size = dpdk::pool_size(1, descriptors, 1500, 0);
-        const auto memory = must(dpdk::plan_memory(size.bytes(), dpdk::system_memory()));
+        const auto memory = must(dpdk::plan_memory(size, 1, dpdk::system_memory()));
         must(dpdk::start_environment(dpdk::eal_arguments(cores, memory), own_directory(), [](const std::string&) {}));
-        const auto pool = must(dpdk::PacketPool::create(WorkerIndex(0), size));
-        auto device = must(dpdk::Device::add("net_af_xdp0", "iface=lan,queue_count=1,start_queue=0"));
-        must(device.start(pool, descriptors));
-        port_ = std::make_unique<DpdkPort>(device.id(), std::uint16_t{0}, device.mac(), pool.get(), punt_.queue(0));
+        const auto pool =
+            must(dpdk::PacketPool::create(WorkerIndex(0), must(xdp::Frames::create(size.frames(), memory.huge_pages))));
+        auto socket = must(xdp::Socket::open(interface_, 0, pool.frames(), descriptors));
+        queue_ = std::make_unique<XdpQueue>(std::move(socket), pool);
+        queue_->fill();
+        must(steering_.connect(0, queue_->socket()));
+        port_ = std::make_unique<DpdkPort>(queue_.get(), interface_.mac, pool.get(), punt_.queue(0));
     }
     Lan(const Lan&) = delete;
     const DpdkPort& port() const noexcept { return *port_; }
@@ -155,6 +158,7 @@ class Lan {
     xdp::Interface interface_{must(xdp::find_interface("lan"))};
     xdp::Steering steering_;
     PuntDevice punt_{must(PuntDevice::create({.name = "punt", .mac = interface_.mac, .mtu = 1500, .queues = 1}))};
+    std::unique_ptr<XdpQueue> queue_;
     std::unique_ptr<DpdkPort> port_;
 };
 

@@ -77,13 +77,12 @@ void floods(Seeds& seeds) {
     waiting.wait(Duration::seconds(2));
     seeds.write(waiting);
 
+    // Unknown flows, burst after burst, until nothing is left of what may look aside.
     ScriptWriter aside(seeds.setup("plain"));
-    aside.packet(request(), in_one_burst);
-    aside.again(32, in_one_burst);
-    aside.packet(packet("198.18.2.11:8080", "203.0.113.7:40000").build(), in_one_burst);
-    aside.again(32, in_one_burst);
-    aside.packet(packet("203.0.113.7:40000", "198.18.0.10:443", Protocol::udp).build(), in_one_burst);
-    aside.again(32, in_one_burst);
+    for (int n = 1; n <= 17 * 32; ++n) {
+        const std::string client = "203.0.113.7:" + std::to_string(40'000 + n);
+        aside.packet(request(client), n % 32 == 0 ? 0 : in_one_burst);
+    }
     seeds.write(aside);
 
     // More flows than the small table has room for, at once and after a while, of both widths.

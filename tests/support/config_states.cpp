@@ -149,6 +149,13 @@ Service service(Random& random) {
     return result;
 }
 
+Ha ha(Random& random) {
+    Ha result{.hold = Duration::milliseconds(number<std::int64_t>(random, 100, 3'600'000))};
+    if (coin(random)) result.track_files.dataplane = "/" + text(random) + "a";
+    if (coin(random)) result.track_files.controlplane = "/" + text(random) + "b";
+    return result;
+}
+
 }  // namespace
 
 DesiredState random_state(Random& random) {
@@ -173,6 +180,8 @@ DesiredState random_state(Random& random) {
     state.services =
         distinct(several(random, 4, [&] { return service(random); }), [](const Service& s) { return s.name; });
     if (coin(random)) state.api_socket = text(random);
+    if (coin(random)) state.http_listen = AddressAndPort{address(random), number(random, 1, 65535)};
+    if (coin(random)) state.ha = ha(random);
     return state;
 }
 

@@ -37,9 +37,9 @@ class FakeOutside : public Outside {
         return Done{};
     }
     Result<bool> guard_present() override { return guard_there; }
-    Result<std::uint64_t> ask_to_kill(const shm::FlowFilter& filter) override {
-        if (!now_at.alive) return Error{.message = "no data plane runs that could kill flows"};
-        asked.push_back(filter);
+    Result<std::uint64_t> ask(const Asked& what) override {
+        if (!now_at.alive) return Error{.message = "no data plane runs that could do it"};
+        asked.push_back(what);
         return asked.size();
     }
     std::optional<RequestEnd> end_of(std::uint64_t request) override {
@@ -63,7 +63,7 @@ class FakeOutside : public Outside {
     Content candidate{}, published{};
     GuardRules guarded{};
     std::vector<Wanted> saved{};
-    std::vector<shm::FlowFilter> asked{};  // request n is the n-th
+    std::vector<Asked> asked{};  // request n is the n-th
     std::vector<RequestEnd> ended{};
 };
 

@@ -1,6 +1,6 @@
-// DPDK's net_af_xdp under our ports, on a veth pair with two queues, one device per queue: adopts the steering program,
-// hands over what is ours and nothing else, sends, counts, moves packets between devices, and leaves the program alone.
-// One test per process: EAL starts once. Needs root.
+// AF_XDP sockets under our ports, on a veth pair with two queues, one socket per queue: what is ours arrives and
+// nothing else, is sent, counted, moved between queues; and another pool takes sockets and frames over in the middle of
+// it. One test per process: EAL starts once. Needs root.
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <linux/if_packet.h>
@@ -15,12 +15,14 @@
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "dataplane/dpdk/device.h"
 #include "dataplane/dpdk/environment.h"
 #include "dataplane/ports/dpdk_port.h"
+#include "dataplane/ports/dpdk_xdp_queue.h"
 #include "dataplane/xdp/steering.h"
 #include "tests/support/network_namespace.h"
 #include "tests/support/raw_frames.h"
@@ -98,23 +100,47 @@ class DpdkAfXdp : public testing::Test {
         std::filesystem::create_directory(directory_);
         const auto cores = dpdk::plan_cores(queues, {}, dpdk::allowed_cores(), true);
         const auto size = dpdk::pool_size(1, descriptors, 1500, 0);
-        const auto memory = dpdk::plan_memory(queues * size.bytes(), dpdk::system_memory());
+        const auto memory = dpdk::plan_memory(size, 2 * queues, dpdk::system_memory());
         ASSERT_TRUE(cores && memory);
         const auto started = dpdk::start_environment(dpdk::eal_arguments(*cores, *memory), directory_,
                                                      [](const std::string& line) { std::cerr << line << '\n'; });
         ASSERT_TRUE(started) << started.error().text();
         for (std::uint16_t i = 0; i < queues; ++i) {
-            auto pool = dpdk::PacketPool::create(WorkerIndex(i), size);
+            auto frames = xdp::Frames::create(size.frames(), memory->huge_pages);
+            ASSERT_TRUE(frames) << frames.error().text();
+            auto pool = dpdk::PacketPool::create(WorkerIndex(i), *std::move(frames));
             ASSERT_TRUE(pool) << pool.error().text();
             pools_.push_back(*pool);
-            auto device = dpdk::Device::add("net_af_xdp" + std::to_string(i),
-                                            "iface=v0,queue_count=1,start_queue=" + std::to_string(i));
-            ASSERT_TRUE(device) << device.error().text();
-            const auto ready = device->start(*pool, descriptors);
-            ASSERT_TRUE(ready) << ready.error().text();
-            devices_.push_back(*device);
-            ports_.emplace_back(device->id(), std::uint16_t{0}, device->mac(), pool->get(), punt_->queue(i));
+            auto socket = xdp::Socket::open(interface_, i, pool->frames(), descriptors);
+            ASSERT_TRUE(socket) << socket.error().text();
+            serve(i, *std::move(socket));
+            sockets_[i]->fill();
+            ASSERT_TRUE(steering_->connect(i, sockets_[i]->socket()));
         }
+    }
+
+    void serve(std::uint16_t queue, xdp::Socket socket) {
+        sockets_.resize(queues);
+        sockets_[queue] = std::make_unique<XdpQueue>(std::move(socket), pools_[queue]);
+        ports_.resize(queues, {DpdkPort::Queue{}, interface_.mac, nullptr, {}});
+        ports_[queue] = DpdkPort(sockets_[queue].get(), interface_.mac, pools_[queue].get(), punt_->queue(queue));
+    }
+
+    // As a successor does, with descriptors of its own for everything.
+    void succeed(std::uint16_t queue) {
+        const auto& old = pools_[queue].frames();
+        auto frames = xdp::Frames::map(xdp::Descriptor(::dup(old.file())), old.shape());
+        ASSERT_TRUE(frames) << frames.error().text();
+        auto pool =
+            dpdk::PacketPool::create(WorkerIndex(static_cast<std::uint16_t>(queues + queue)), *std::move(frames));
+        ASSERT_TRUE(pool) << pool.error().text();
+        auto socket = xdp::Socket::adopt(interface_, xdp::Descriptor(::dup(sockets_[queue]->socket())), descriptors);
+        ASSERT_TRUE(socket) << socket.error().text();
+        pools_[queue] = *pool;
+        serve(queue, *std::move(socket));
+        std::vector<bool> kept(size_t{old.shape().count});
+        sockets_[queue]->mark(kept);
+        pools_[queue].reclaim(kept);
     }
 
     // Sends everything back where it came from.
@@ -161,6 +187,34 @@ class DpdkAfXdp : public testing::Test {
         }
     }
 
+    // What arrives while nobody works the rings waits for the successor, and no buffer is lost.
+    void expect_a_successor_to_lose_nothing(const Wire& wire) {
+        for (std::uint16_t i = 0; i < queues; ++i) ASSERT_TRUE(sockets_[i]->settle());
+        const auto held = pools_[0].in_use() + pools_[1].in_use();
+        for (std::uint32_t flow = 0; flow < flows; ++flow) wire.send(request(port_of(flow), 443));
+        for (std::uint16_t i = 0; i < queues; ++i) succeed(i);
+        EXPECT_EQ(pools_[0].in_use() + pools_[1].in_use(), held);
+        std::uint32_t waited = 0;
+        for (std::uint16_t i = 0; i < queues; ++i) {
+            Batch batch;
+            do {
+                waited += static_cast<std::uint32_t>(batch.received());
+                batch.clear();
+                ports_[i].receive(batch);
+                batch.for_each_staying([&](Lane& lane) { ports_[i].drop(lane); });
+            } while (batch.received() != 0);
+        }
+        EXPECT_EQ(waited, flows);
+        EXPECT_EQ(sockets_[0]->count().received + sockets_[1]->count().received, flows);
+        const std::function<void()> again[queues] = {[this] { reflect(0); }, [this] { reflect(1); }};
+        stop_ = false;
+        for (std::uint16_t i = 0; i < queues; ++i) ASSERT_TRUE(dpdk::launch_worker(WorkerIndex(i), again[i]));
+        exchange(wire);
+        stop_ = true;
+        dpdk::wait_for_workers();
+        EXPECT_EQ(pools_[0].in_use() + pools_[1].in_use(), held);
+    }
+
     ~DpdkAfXdp() override { std::filesystem::remove_all(directory_); }
 
     NetworkNamespace namespace_;
@@ -170,7 +224,7 @@ class DpdkAfXdp : public testing::Test {
     std::optional<xdp::Steering> steering_;
     std::optional<PuntDevice> punt_;
     std::vector<dpdk::PacketPool> pools_;
-    std::vector<dpdk::Device> devices_;
+    std::vector<std::unique_ptr<XdpQueue>> sockets_;
     std::vector<DpdkPort> ports_;
     std::atomic<bool> stop_{false};
     std::array<std::atomic<std::uint64_t>, queues> received_{};
@@ -188,11 +242,11 @@ TEST_F(DpdkAfXdp, OurPacketsReachTheWorkersOfTheirQueuesAndLeave) {
     EXPECT_GT(received_[0], 0U);
     EXPECT_GT(received_[1], 0U);
     EXPECT_EQ(received_[0] + received_[1], flows);
-    for (std::uint16_t i = 0; i < queues; ++i) EXPECT_EQ(devices_[i].counters().received, received_[i]);
+    for (std::uint16_t i = 0; i < queues; ++i) EXPECT_EQ(sockets_[i]->count().received, received_[i]);
     EXPECT_EQ(steering_->counters()->redirected(), flows);
     EXPECT_EQ(xdp::attached_program(interface_)->id, program);
 
-    // One thread in the place of both workers: what one device received the other one sends.
+    // One thread in the place of both workers: what one queue received the other one sends.
     for (std::uint16_t i = 0; i < 20; ++i) {
         wire.send(request(port_of(i), 443));
         Batch batch;
@@ -225,6 +279,8 @@ TEST_F(DpdkAfXdp, OurPacketsReachTheWorkersOfTheirQueuesAndLeave) {
         port.drop(lane);
     });
     EXPECT_EQ(pools_[0].in_use() + pools_[1].in_use(), buffers);
+
+    expect_a_successor_to_lose_nothing(wire);
 }
 
 }  // namespace

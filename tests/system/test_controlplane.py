@@ -213,7 +213,8 @@ def test_a_damaged_state_is_set_aside(node):
         state.write_bytes(damage)
         process = node.start()
         assert node.backends()[UP]["weight"] == 100
-        assert [text for text in node.events() if "moved to" in text]
+        loud = [event for event in node.get("events")["events"] if event["level"] == "error"]
+        assert len(loud) == 1 and "moved to" in loud[0]["text"], loud
         process.kill()
     assert len(list(node.state_dir.glob("state.toml.damaged.*"))) == 3
 

@@ -71,6 +71,21 @@ TEST(Changes, AreNoneWhereNothingDiffers) {
               "");
 }
 
+TEST(Changes, TellOfTablesThatComeAndGo) {
+    EXPECT_EQ(changes_of([](DesiredState& s) { s.ha.emplace(); }), "+ ha  { track_files = { }, hold = \"3s\" }\n");
+    DesiredState with = parsed(base);
+    with.ha.emplace();
+    EXPECT_EQ(changes(with, parsed(base)), "- ha  { track_files = { }, hold = \"3s\" }\n");
+    DesiredState longer = with;
+    longer.ha->hold = Duration::seconds(5);
+    longer.ha->track_files.dataplane = "/run/a";
+    longer.http_listen = AddressAndPort{IpAddress::v4(127, 0, 0, 1), 9480};
+    EXPECT_EQ(changes(with, longer),
+              "+ http.listen  \"127.0.0.1:9480\"\n"
+              "+ ha.track_files.dataplane  \"/run/a\"\n"
+              "~ ha.hold  \"3s\" -> \"5s\"\n");
+}
+
 TEST(Changes, NameTheKeyAndBothValues) {
     EXPECT_EQ(changes_of([](DesiredState& s) { s.services[0].check->path = "/healthz"; }),
               "~ service.web.check.path  \"/health\" -> \"/healthz\"\n");

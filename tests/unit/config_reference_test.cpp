@@ -49,6 +49,7 @@ TEST(Reference, NamesEveryKey) {
     DesiredState state;
     state.dataplane.ports.push_back({.kind = CapturePort{}});
     state.next_hops.emplace_back();
+    state.ha.emplace();
     state.services.push_back({.check = Check{.type = CheckType::http}, .backends = {Backend{}}});
     names_keys(to_json(state), reference());
 }

@@ -125,6 +125,13 @@ dscp = 63
 
 [api]
 socket = "/run/shunt/other.sock"
+
+[http]
+listen = "[::1]:9480"
+
+[ha]
+track_files = { dataplane = "/run/ha/d", controlplane = "/run/ha/c" }
+hold = "1500ms"
 )";
 
 DesiredState expected_everything() {
@@ -184,6 +191,8 @@ DesiredState expected_everything() {
     old.dscp = 63;
     s.services = {web, dns, old};
     s.api_socket = "/run/shunt/other.sock";
+    s.http_listen = {ip("::1"), 9480};
+    s.ha = Ha{{"/run/ha/d", "/run/ha/c"}, Duration::milliseconds(1500)};
     return s;
 }
 
@@ -300,9 +309,8 @@ TEST(Toml, RefusesFeaturesThatAreNotBuilt) {
         EXPECT_NE(in_service(line).find("not available in this version; "), std::string::npos) << in_service(line);
     }
     for (const char* text :
-         {"[http]\nlisten = \"127.0.0.1:9480\"", "[announce]\ndevice = \"x\"", "[ha]\nhold = \"3s\"",
-          "[sync]\ngroup = \"g\"", "[node]\nnat_pool = [\"198.18.1.64/28\"]", "[dataplane]\nidle = \"interrupt\"",
-          "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\""}) {
+         {"[announce]\ndevice = \"x\"", "[sync]\ngroup = \"g\"", "[node]\nnat_pool = [\"198.18.1.64/28\"]",
+          "[dataplane]\nidle = \"interrupt\"", "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\""}) {
         EXPECT_NE(sentence(text).find("not available in this version; "), std::string::npos) << sentence(text);
     }
 }
@@ -415,6 +423,16 @@ TEST(Toml, RefusesWrongValues) {
                              "[dataplane]\nworkers = 3\ncores = \"2-3\"",
                              "[dataplane]\nflows = 0",
                              "node = 5",
+                             "[http]\nlisten = \"127.0.0.1\"",
+                             "[http]\nlisten = \"127.0.0.1:0\"",
+                             "[http]\nlisten = \"localhost:9480\"",
+                             "[http]\nlisten = 9480",
+                             "[ha]\nhold = \"50ms\"",
+                             "[ha]\nhold = \"2h\"",
+                             "[ha]\ntrack_files = { dataplane = \"ha.dataplane\" }",
+                             "[ha]\ntrack_files = { dataplane = \"/run/shunt/\" }",
+                             "[ha]\ntrack_files = { controlplane = 1 }",
+                             "[ha]\ntrack_file = \"/run/x\"",
                              "[[dataplane.port]]\nname = \"a\"\naf_xdp = \"x\"\nvdev = \"y\"",
                              "[[dataplane.port]]\nname = \"a\"\naf_xdp = \"far/too\"",
                              "[[dataplane.port]]\nname = \"a\"\naf_xdp = \"interface-too-long\"",

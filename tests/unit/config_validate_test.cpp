@@ -594,6 +594,37 @@ TEST(Validate, NamesAtMostAHundredErrors) {
     EXPECT_EQ(examine(state).errors.size(), 100U);
 }
 
+constexpr const char* seeded = "[node]\nhash_seed_file = \"/etc/shunt/hash.seed\"\n";
+
+TEST(Validate, EachDaemonHasATrackFileOfItsOwn) {
+    const auto files = [](const std::string& one, const std::string& other) {
+        return std::string(seeded) + "[ha]\ntrack_files = { dataplane = \"" + one + "\", controlplane = \"" + other +
+               "\" }\n";
+    };
+    EXPECT_EQ(error_in(files("/run/a", "/run/a")), "f:5:54: both daemons would write /run/a");
+    EXPECT_TRUE(judged(files("/run/a", "/run/b")).errors.empty());
+    EXPECT_TRUE(judged(std::string(seeded) + "[ha]").errors.empty()) << "both are below the run directory";
+}
+
+TEST(Validate, APeerNeedsTheSameSeed) {
+    EXPECT_EQ(
+        warning_in("[ha]\nhold = \"1s\"\n"),
+        "f:2:1: without node.hash_seed_file this node chooses other backends than its peer, and a failover breaks "
+        "connections");
+    EXPECT_TRUE(judged(std::string(seeded) + "[ha]\n").warnings.empty());
+}
+
+TEST(Validate, TheListenerForEverybodyIsOnLoopbackAndNoVip) {
+    const auto listen = [](const std::string& where) { return "[http]\nlisten = \"" + where + "\"\n"; };
+    EXPECT_TRUE(judged(listen("127.0.0.1:9480")).warnings.empty());
+    EXPECT_TRUE(judged(listen("[::1]:9480")).warnings.empty());
+    EXPECT_EQ(warning_in(listen("198.18.1.11:9480")),
+              "f:3:10: whoever reaches 198.18.1.11:9480 may read metrics and the state of this node");
+    EXPECT_EQ(error_in(listen("198.18.0.10:443") + service("web", web_vip)),
+              "f:3:10: service \"web\" takes every packet to 198.18.0.10:443");
+    EXPECT_TRUE(judged(listen("198.18.0.10:80") + service("web", web_vip)).errors.empty());
+}
+
 TEST(TableSizes, AreChosenOnceAndStay) {
     DesiredState before;
     before.services = {{.name = "small"}, {.name = "given"}};

@@ -73,6 +73,13 @@ class KillsOf : public testing::Test {
         header_.requests[number % shm::request_ring] = {number, shm::RequestKind::kill_flows, 0, filter};
         header_.requested.store(number);
     }
+    void ask_to_wedge(std::uint64_t workers, std::uint32_t milliseconds) {
+        const std::uint64_t number = header_.requested.load() + 1;
+        shm::FlowFilter filter;
+        filter.workers = workers;
+        header_.requests[number % shm::request_ring] = {number, shm::RequestKind::wedge_worker, milliseconds, filter};
+        header_.requested.store(number);
+    }
     bool answered() { return instance_.state().header().answered.load() == header_.requested.load(); }
     const shm::RequestAnswer& answer() {
         return instance_.state().header().answers[header_.requested.load() % shm::request_ring];
@@ -205,6 +212,25 @@ TYPED_TEST(KillsOf, WhatWasAskedOfAPredecessorIsPassedOver) {
     successor.turn(this->instance_.tables(), this->now());
     EXPECT_FALSE(successor.busy());
     EXPECT_EQ(this->flows().size(), 1U);
+}
+
+TYPED_TEST(KillsOf, AWedgeIsRefusedWithoutTestHooks) {
+    this->ask_to_wedge(1, 100);
+    this->turn();
+    EXPECT_TRUE(this->answered());
+    EXPECT_EQ(this->answer().outcome, shm::RequestOutcome::refused);
+}
+
+TYPED_TEST(KillsOf, AWedgeIsDrivenIntoTheWorkersNamed) {
+    std::array<dataplane::Wedge, 2> wedges;
+    Requests requests(this->header_, this->instance_.state(), {&this->instance_.worker(0).forget_list()},
+                      {&wedges[0], &wedges[1]});
+    this->ask_to_wedge(2, 100);
+    requests.turn(this->instance_.tables(), this->now());
+    EXPECT_EQ(this->answer().outcome, shm::RequestOutcome::done);
+    EXPECT_EQ(wedges[0].take(), Duration{});
+    EXPECT_EQ(wedges[1].take(), Duration::milliseconds(100));
+    EXPECT_EQ(wedges[1].take(), Duration{}) << "once";
 }
 
 TYPED_TEST(KillsOf, AnUnknownKindIsAnsweredAsSuch) {

@@ -100,6 +100,35 @@ TEST_F(TablesRegionTest, OtherLayoutsAndOtherFilesAreRefusedWithTheRemedy) {
     EXPECT_FALSE(tables_.mapped());
 }
 
+TEST_F(TablesRegionTest, TheLayoutBeforeIsReadAndOlderOnesAreNot) {
+    shm::Region writer = create("tables");
+    finish(writer, shm::oldest_layout_read - 1);
+    EXPECT_FALSE(tables_.map());
+    finish(writer, shm::oldest_layout_read);
+    EXPECT_TRUE(map());
+}
+
+TEST_F(TablesRegionTest, WhatWasKeptOfItCountsAsAnotherFile) {
+    shm::Region writer = create("tables.copy");
+    finish(writer);
+    const auto mapped = tables_.map_copy();
+    ASSERT_TRUE(mapped && *mapped);
+    EXPECT_FALSE(tables_.is_sound()) << "there is no generation in it";
+    EXPECT_FALSE(tables_.replaced());
+    shm::Region original = create("tables");
+    EXPECT_TRUE(tables_.replaced());
+}
+
+TEST_F(TablesRegionTest, APartThatIsMissingReadsAsZeros) {
+    shm::Region writer = create("tables");
+    finish(writer);
+    ASSERT_TRUE(map());
+    EXPECT_EQ(tables_.header().magic, shm::tables_magic);
+    fs::resize_file(path("tables"), 0);
+    EXPECT_EQ(tables_.header().magic, 0U);
+    EXPECT_EQ(tables_.data()[reserved - 1], std::byte{0});
+}
+
 TEST_F(RunDirectory, ASecondInstanceIsRefusedWithThePidOfTheFirst) {
     const std::string nested = path("run/shunt");
     {

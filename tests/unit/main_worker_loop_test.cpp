@@ -1,5 +1,7 @@
 #include "dataplane/worker_loop.h"
 
+#include "dataplane/wedge.h"
+
 #include <gtest/gtest.h>
 
 #include <string>
@@ -43,6 +45,27 @@ std::vector<std::size_t> sleeps(ScriptedWorker& worker, bool may_sleep) {
 TEST(WorkerLoop, SleepsAfterAThousandEmptyBurstsAndThenAfterEachFurtherOne) {
     ScriptedWorker worker(std::string(999, '0') + "1" + std::string(1002, '0') + "1" + std::string(999, '0'));
     EXPECT_EQ(sleeps(worker, true), (std::vector<std::size_t>{2000, 2001, 2002}));
+}
+
+TEST(WorkerLoop, AWedgedWorkerStandsStillOnlineForItsTime) {
+    ScriptedWorker worker("111");
+    Wedge wedge;
+    ManualClock clock;
+    int rests = 0;
+    const auto rest = [&] {
+        EXPECT_TRUE(worker.online()) << "it holds its generation";
+        EXPECT_EQ(worker.polls(), 1U);
+        clock.advance(Duration::milliseconds(10));
+        ++rests;
+    };
+    Wedgeable wedgeable(worker, wedge, clock, rest);
+    wedgeable.go_online();
+    wedgeable.poll_once();
+    wedge.drive_in(Duration::milliseconds(100));
+    wedgeable.poll_once();
+    EXPECT_EQ(rests, 10);
+    wedgeable.poll_once();
+    EXPECT_EQ(worker.polls(), 3U);
 }
 
 TEST(WorkerLoop, PollsWithoutPauseWhereItMayNotSleep) {

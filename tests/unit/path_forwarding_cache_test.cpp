@@ -146,8 +146,8 @@ TYPED_TEST(ForwardingCacheOf, ListenersOfOneServiceDoNotTakeEachOthersEntries) {
     service.vips.clear();
     std::vector<std::string> vips;
     for (std::uint32_t i = 0; i < 9; ++i) {
-        vips.push_back(address_and_port(parse_address_and_port(TypeParam::vip)->address,
-                                        static_cast<std::uint16_t>(443 + i)));
+        vips.push_back(
+            address_and_port(parse_address_and_port(TypeParam::vip)->address, static_cast<std::uint16_t>(443 + i)));
         service.vips.push_back(vip(vips.back() + "/tcp"));
     }
     this->instance.publish();

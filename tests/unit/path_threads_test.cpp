@@ -97,7 +97,7 @@ TEST(Threads, AFlowThatMovesIsNeverMissed) {
 
 // The worker asks the list in force at any time while the main thread writes the next one.
 TEST(Threads, EveryForgetListIsCarriedOutOnceAndReadWhole) {
-    constexpr std::uint32_t lists = 20'000;
+    constexpr std::uint32_t lists = 2'000;
     ForgetList list;
     const auto flow = [](std::uint32_t n) {
         return shm::FlowKey{IpAddress::v4(203, 0, 113, static_cast<std::uint8_t>(n)),
@@ -114,6 +114,7 @@ TEST(Threads, EveryForgetListIsCarriedOutOnceAndReadWhole) {
             const shm::FlowKey of_this = flow(carried_out);
             const bool expected = carried_out % ForgetList::size != 0;
             ASSERT_EQ(list.contains(of_this.peer, of_this.peer_port, of_this.listener), expected);
+            std::this_thread::yield();  // where there are fewer cores than threads, each list would cost a time slice
         }
     });
     for (std::uint32_t n = 1; n <= lists; ++n) {

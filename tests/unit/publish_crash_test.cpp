@@ -23,7 +23,7 @@ class Crash : public ::testing::Test {
   protected:
     // Dies at the store with this number, from now on; -1: never.
     Publisher open(int dies_at) {
-        PublisherOptions options{.reserve_bytes = std::uint64_t{64} << 20, .random_seed = {{1, 2, 3, 4}}};
+        NewTables options{.reserve_bytes = std::uint64_t{64} << 20, .random_seed = {{1, 2, 3, 4}}};
         options.after_store = [this, dies_at] {
             if (armed_ && stores_++ == dies_at) throw Died{};
         };

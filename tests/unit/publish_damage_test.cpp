@@ -111,6 +111,30 @@ TEST_F(Damage, EveryFlippedByteOfALiveBlockIsSeen) {
     }
 }
 
+// As a data plane reads them that keeps its own copy: whatever it takes is what was meant.
+TEST_F(Damage, TenThousandFlipsAnywhereAreRefusedByReasonOrHarmless) {
+    auto state = std::make_unique<shm::StateHeader>();
+    const auto& header = *reinterpret_cast<const shm::TablesHeader*>(base_);
+    const std::uint64_t sum = walk(publisher_.tables());
+    std::uint64_t refused = 0, taken = 0;
+    for (int i = 0; i < 10'000; ++i) {
+        const std::uint64_t bit = fleet_.below(bytes_ * 8);
+        flip(bit);
+        shm::TablesCopy copy = shm::TablesCopy::in_memory(shm::Region::anonymous(bytes_), header);
+        shm::Acceptor acceptor(base_, bytes_, *state, &copy);
+        state->refused_generation.store(0);
+        const auto tables = acceptor.validate_newest();
+        flip(bit);
+        taken += tables.has_value();
+        if (tables) {
+            ASSERT_EQ(walk(*tables), sum) << "bit " << bit;
+        }
+    }
+    for (const auto& counter : state->refusals) refused += counter.read();
+    EXPECT_GT(refused, 0U);
+    EXPECT_GT(taken, 0U);
+}
+
 // Blocks with a checksum that fits, but with nonsense inside: what a broken or hostile writer could publish.
 TEST_F(Damage, NonsenseWithARightChecksumIsRefusedOrHarmless) {
     const auto blocks = reachable(base_, root_);

@@ -112,6 +112,27 @@ TEST_F(TablesFileTest, OfANewerLayoutIsLeftAlone) {
     EXPECT_EQ(content(), bytes);
 }
 
+TEST_F(TablesFileTest, OfTheLayoutBeforeIsUsedAndBecomesThisOne) {
+    publish_first();
+    std::string bytes = content();
+    const auto version = [&]() -> std::uint32_t& {
+        return *reinterpret_cast<std::uint32_t*>(&bytes[offsetof(shm::TablesHeader, version)]);
+    };
+    version() = shm::oldest_layout_read;
+    write(bytes);
+    {
+        auto publisher = open();
+        ASSERT_TRUE(publisher) << publisher.error().text();
+        EXPECT_EQ(publisher->replaced(), "");
+        EXPECT_EQ(publisher->tables().generation().value, 1U);
+    }
+    bytes = content();
+    EXPECT_EQ(version(), shm::layout_version);
+    version() = shm::oldest_layout_read - 1;
+    write(bytes);
+    EXPECT_NE(open()->replaced(), "") << "older ones are given up";
+}
+
 TEST_F(TablesFileTest, DamagedIsReplacedAndGenerationsGoOnAboveTheAccepted) {
     publish_first();
     const std::string sound = content();

@@ -16,13 +16,15 @@ class RequestsTest : public testing::Test {
         state_.answers[number % shm::request_ring] = {number, shm::RequestOutcome::done, 0, flows};
         state_.answered.store(number);
     }
+    static Asked kill(const shm::FlowFilter& filter = {}) { return {shm::RequestKind::kill_flows, filter}; }
+
     shm::TablesHeader tables_{};
     shm::StateHeader state_{};
 };
 
 TEST_F(RequestsTest, ARequestIsAnsweredByItsNumber) {
-    const auto first = ask_to_kill(tables_, &state_, {.family = 4});
-    const auto second = ask_to_kill(tables_, &state_, {.family = 6});
+    const auto first = ask(tables_, &state_, kill({.family = 4}));
+    const auto second = ask(tables_, &state_, kill({.family = 6}));
     ASSERT_TRUE(first && second);
     EXPECT_EQ(*first, 1U);
     EXPECT_EQ(*second, 2U);
@@ -38,27 +40,39 @@ TEST_F(RequestsTest, ARequestIsAnsweredByItsNumber) {
 }
 
 TEST_F(RequestsTest, TheRingHoldsSoManyAtATime) {
-    for (std::uint32_t i = 0; i < shm::request_ring; ++i) ASSERT_TRUE(ask_to_kill(tables_, &state_, {}));
-    EXPECT_FALSE(ask_to_kill(tables_, &state_, {}));
+    for (std::uint32_t i = 0; i < shm::request_ring; ++i) ASSERT_TRUE(ask(tables_, &state_, kill()));
+    EXPECT_FALSE(ask(tables_, &state_, kill()));
     answer(1, 0);
-    EXPECT_TRUE(ask_to_kill(tables_, &state_, {}));
+    EXPECT_TRUE(ask(tables_, &state_, kill()));
 }
 
 TEST_F(RequestsTest, WithoutADataPlaneOfTheseTablesNobodyIsAsked) {
-    EXPECT_FALSE(ask_to_kill(tables_, nullptr, {}));
+    EXPECT_FALSE(ask(tables_, nullptr, kill()));
     state_.tables_identity = 0;
-    EXPECT_FALSE(ask_to_kill(tables_, &state_, {}));
+    EXPECT_FALSE(ask(tables_, &state_, kill()));
     EXPECT_EQ(tables_.requested.load(), 0U);
 }
 
 TEST_F(RequestsTest, ADataPlaneThatEndsOrIsReplacedDidNotCarryItOut) {
-    ASSERT_TRUE(ask_to_kill(tables_, &state_, {}));
+    ASSERT_TRUE(ask(tables_, &state_, kill()));
     ASSERT_TRUE(end_of(1, nullptr));
     EXPECT_FALSE(end_of(1, nullptr)->carried_out);
     state_.answered.store(1);  // by a successor, which passes over what it finds
     ASSERT_TRUE(end_of(1, &state_));
     EXPECT_FALSE(end_of(1, &state_)->carried_out);
     state_.answers[1] = {1, shm::RequestOutcome::unknown, 0, 0};
+    EXPECT_FALSE(end_of(1, &state_)->carried_out);
+    EXPECT_FALSE(end_of(1, &state_)->refused);
+}
+
+TEST_F(RequestsTest, WhatItRefusesIsToldApart) {
+    ASSERT_TRUE(ask(tables_, &state_, {.kind = shm::RequestKind::wedge_worker, .milliseconds = 500}));
+    EXPECT_EQ(tables_.requests[1].kind, shm::RequestKind::wedge_worker);
+    EXPECT_EQ(tables_.requests[1].milliseconds, 500U);
+    state_.answers[1] = {1, shm::RequestOutcome::refused, 0, 0};
+    state_.answered.store(1);
+    ASSERT_TRUE(end_of(1, &state_));
+    EXPECT_TRUE(end_of(1, &state_)->refused);
     EXPECT_FALSE(end_of(1, &state_)->carried_out);
 }
 

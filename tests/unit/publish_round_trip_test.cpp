@@ -31,7 +31,7 @@ class World {
         if (!generation) ADD_FAILURE() << generation.error().text();
         const auto root = shm::find_root(header_of(publisher), *generation);
         EXPECT_TRUE(root);
-        validator.set_readable(publisher.readable_bytes());
+        validator.set_source(publisher.region(), publisher.readable_bytes());
         EXPECT_FALSE(validator.check(*generation, *root));
         return *generation;
     }

@@ -8,6 +8,7 @@
 #include "src/base/clock.h"
 #include "src/config/toml.h"
 #include "tests/support/fake_outside.h"
+#include "tests/support/temporary_directory.h"
 
 namespace shunt::controlplane {
 namespace {
@@ -38,7 +39,7 @@ class ApiTest : public testing::Test {
         core_ = std::make_unique<Core>(outside_, events_, std::move(wanted), NetworkSnapshot{}, nullptr, 1, now());
         EXPECT_TRUE(core_->start(now()));
         api_ = std::make_unique<Api>(
-            *core_, events_,
+            *core_, events_, ha_,
             [this] {
                 return Documents{*core_, std::nullopt, shm::Tables{}, facts_, now()};
             },
@@ -63,7 +64,9 @@ class ApiTest : public testing::Test {
     ManualClock clock_{};
     FakeOutside outside_{};
     Events events_{};
-    ProcessFacts facts_{.config_file = "/etc/shunt/shunt.toml"};
+    test::TemporaryDirectory directory_{};
+    Ha ha_{directory_.path(), events_};
+    ProcessFacts facts_{.config_file = "/etc/shunt/shunt.toml", .ha = &ha_};
     std::unique_ptr<Core> core_{};
     std::unique_ptr<Api> api_{};
     HttpResponse last_{};
@@ -73,7 +76,7 @@ TEST_F(ApiTest, StatusHasWhatAScreenNeeds) {
     const auto status = ask("GET", "/v1/status");
     EXPECT_EQ(last_.status, 200u);
     for (const char* key : {"version", "node", "verdict", "reasons", "generation", "workers", "revision", "dataplane",
-                            "controlplane", "config", "traffic", "overrides", "warnings", "services"}) {
+                            "controlplane", "config", "traffic", "overrides", "warnings", "services", "ha"}) {
         EXPECT_TRUE(status.contains(key)) << key;
     }
     EXPECT_EQ(status["node"], "lb1");
@@ -288,6 +291,58 @@ TEST_F(ApiTest, DrainMaintReadyAndWeightAreOverrides) {
     EXPECT_EQ(last_.status, 422u);
     ask("POST", backend + ":stop");
     EXPECT_EQ(last_.status, 404u);
+}
+
+TEST_F(ApiTest, TheRoleIsTakenAndShown) {
+    EXPECT_EQ(ask("GET", "/v1/ha")["role"], "none");
+    EXPECT_TRUE(last_.body.find("\"role_for_ms\":null") != std::string::npos);
+    auto change = ask("POST", "/v1/ha/role?dry_run=1", Json{{"role", "MASTER"}});
+    EXPECT_EQ(change["changed"], true);
+    EXPECT_EQ(ask("GET", "/v1/ha")["role"], "none");
+    change = ask("POST", "/v1/ha/role", Json{{"role", "MASTER"}});
+    EXPECT_EQ(last_.status, 200u) << last_.body;
+    EXPECT_EQ(change["changes"][0]["new"], "master");
+    EXPECT_EQ(change["text"], "role master");
+    EXPECT_EQ(core_->wanted().revision, 1u) << "no part of what is wanted";
+    EXPECT_EQ(ask("GET", "/v1/status")["ha"]["role"], "master");
+    EXPECT_EQ(ask("GET", "/v1/ha")["role_said_by"], "uid 990");
+    EXPECT_EQ(events_.all().back().kind, EventKind::ha);
+    EXPECT_EQ(ask("POST", "/v1/ha/role", Json{{"role", "master"}})["changed"], false);
+
+    for (const auto& body : {Json{{"role", "captain"}}, Json{{"role", 1}}, Json::object()}) {
+        EXPECT_EQ(ask("POST", "/v1/ha/role", body)["pointer"], "/role");
+        EXPECT_EQ(last_.status, 422u);
+    }
+    ask("POST", "/v1/ha/role", Json{{"role", "backup"}}.dump(), stranger);
+    EXPECT_EQ(last_.status, 403u);
+    EXPECT_EQ(ha_.role().role, Role::master);
+}
+
+TEST_F(ApiTest, AWorkerIsWedgedOnlyWhereTestsMayDoThat) {
+    ask("POST", "/v1/workers/0:wedge", Json{{"for_ms", 200}});
+    EXPECT_EQ(last_.status, 404u) << "there is none";
+    outside_.now_at.alive = true;
+    outside_.now_at.workers.resize(2);
+    outside_.ended = {{.refused = true}, {.carried_out = true}, {}};
+    auto problem = ask("POST", "/v1/workers/1:wedge", Json{{"for_ms", 200}});
+    EXPECT_EQ(last_.status, 503u);
+    EXPECT_EQ(problem["error"]["message"], "the data plane takes no test hooks");
+    ASSERT_EQ(outside_.asked.size(), 1u);
+    EXPECT_EQ(outside_.asked[0].kind, shm::RequestKind::wedge_worker);
+    EXPECT_EQ(outside_.asked[0].filter.workers, 2u);
+    EXPECT_EQ(outside_.asked[0].milliseconds, 200u);
+    EXPECT_EQ(ask("POST", "/v1/workers/0:wedge")["text"], "worker 0 stands still for 500 ms");
+    EXPECT_EQ(last_.status, 200u);
+    ask("POST", "/v1/workers/0:wedge");
+    EXPECT_EQ(last_.status, 503u) << "it died over it";
+    for (const char* worker : {"2:wedge", "x:wedge", ":wedge", "0", "0:kill"}) {
+        ask("POST", std::string("/v1/workers/") + worker);
+        EXPECT_EQ(last_.status, 404u) << worker;
+    }
+    for (const auto& time : {Json(0), Json(60'001), Json("1s")}) {
+        ask("POST", "/v1/workers/0:wedge", Json{{"for_ms", time}});
+        EXPECT_EQ(last_.status, 422u);
+    }
 }
 
 TEST_F(ApiTest, DryRunAndDiffShowTheChangeAndTouchNothing) {

@@ -10,6 +10,7 @@
 #include "src/config/toml.h"
 #include "tests/support/fake_outside.h"
 #include "tests/support/instance.h"
+#include "tests/support/temporary_directory.h"
 
 namespace shunt::controlplane {
 namespace {
@@ -24,7 +25,7 @@ class FlowsTest : public testing::Test {
         EXPECT_TRUE(core_->start(now()));
         outside_.now_at.alive = true;
         api_ = std::make_unique<Api>(
-            *core_, events_,
+            *core_, events_, ha_,
             [this] {
                 return Documents{*core_, shm::StateReader(instance_.state()), instance_.tables(), facts_, now()};
             },
@@ -64,6 +65,8 @@ class FlowsTest : public testing::Test {
                              2};
     FakeOutside outside_{};
     Events events_{};
+    test::TemporaryDirectory directory_{};
+    Ha ha_{directory_.path(), events_};
     ProcessFacts facts_{};
     std::deque<std::function<void()>> loop_{};
     std::unique_ptr<Core> core_{};
@@ -191,7 +194,7 @@ TEST_F(FlowsTest, AKillIsAskedOfTheDataPlaneAudited) {
     const auto pending = ask("POST", "/v1/flows:kill", {{"filter", "service=web"}});
     EXPECT_EQ(last_.status, 0U);  // not before the data plane has answered
     ASSERT_EQ(outside_.asked.size(), 1U);
-    EXPECT_TRUE(outside_.asked[0].service);
+    EXPECT_TRUE(outside_.asked[0].filter.service);
     EXPECT_EQ(events_.all().back().kind, EventKind::audit);
     EXPECT_EQ(events_.all().back().text, "uid 990 kills flows: service=web");
     outside_.ended.push_back({.carried_out = true, .flows = 12});

@@ -2,6 +2,7 @@
 #include "controlplane/server/http.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,6 +22,34 @@ namespace {
 
 namespace asio = boost::asio;
 
+sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    return address;
+}
+
+// A port on 127.0.0.1 that is bound, but not listened on.
+class TakenPort {
+  public:
+    TakenPort() : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        sockaddr_in address = loopback(0);
+        socklen_t size = sizeof address;
+        EXPECT_EQ(bind(fd_, reinterpret_cast<const sockaddr*>(&address), size), 0);
+        EXPECT_EQ(getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size), 0);
+        number_ = ntohs(address.sin_port);
+    }
+    ~TakenPort() { close(fd_); }
+    TakenPort(const TakenPort&) = delete;
+    TakenPort& operator=(const TakenPort&) = delete;
+    std::uint16_t number() const { return number_; }
+
+  private:
+    int fd_;
+    std::uint16_t number_{};
+};
+
 // A blocking client; gives up after ten seconds.
 class Client {
   public:
@@ -28,6 +57,13 @@ class Client {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+        const timeval limit{.tv_sec = 10, .tv_usec = 0};
+        setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+        connected_ = connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    }
+    // To a port on 127.0.0.1.
+    explicit Client(std::uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        const sockaddr_in address = loopback(port);
         const timeval limit{.tv_sec = 10, .tv_usec = 0};
         setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
         connected_ = connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
@@ -83,8 +119,10 @@ class HttpTest : public testing::Test {
         std::filesystem::remove_all(directory_);
     }
 
-    void serve(HttpHandler handler, HttpLimits limits = {}) {
-        auto server = HttpServer::listen(io_, path_, std::move(handler), error_page, limits);
+    void serve(HttpHandler handler, HttpLimits limits = {}) { serve_at(path_, std::move(handler), limits); }
+    template <class Where>
+    void serve_at(const Where& where, HttpHandler handler, HttpLimits limits = {}) {
+        auto server = HttpServer::listen(io_, where, std::move(handler), error_page, limits);
         ASSERT_TRUE(server) << server.error().text();
         server_ = std::move(*server);
         thread_ = std::thread([this] { io_.run(); });
@@ -226,6 +264,25 @@ TEST_F(HttpTest, GoesAwayWithoutATrace) {
     gone.get_future().wait();
     EXPECT_EQ(client.read_until("}"), "<closed>");
     EXPECT_FALSE(std::filesystem::exists(path_));
+}
+
+TEST_F(HttpTest, OnATcpPortNobodyIsKnown) {
+    const std::uint16_t port = TakenPort().number();
+    serve_at(AddressAndPort{IpAddress::v4(127, 0, 0, 1), port}, echo);
+    const Client client(port);
+    ASSERT_TRUE(client.connected());
+    const std::string answer = client.exchange("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_NE(answer.find("{GET [metrics] uid " + std::to_string(HttpRequest::nobody) + " body 0}"), std::string::npos)
+        << answer;
+}
+
+TEST_F(HttpTest, ATcpPortThatIsTakenIsRefusedWithASentence) {
+    const TakenPort taken;
+    const AddressAndPort where{IpAddress::v4(127, 0, 0, 1), taken.number()};
+    const auto server = HttpServer::listen(io_, where, echo, error_page);
+    ASSERT_FALSE(server);
+    EXPECT_EQ(server.error().text(), "cannot listen on 127.0.0.1:" + std::to_string(taken.number()) +
+                                         ": Address already in use; choose another address and port");
 }
 
 }  // namespace

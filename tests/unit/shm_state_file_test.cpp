@@ -79,6 +79,11 @@ TEST_F(StateFileTest, RefusesWhatItCannotRead) {
         header.version.store(layout_version + 1);
         EXPECT_FALSE(file.look());
         EXPECT_NE(file.problem().find("layout"), std::string::npos);
+        header.version.store(oldest_layout_read - 1);
+        EXPECT_FALSE(file.look());
+        header.version.store(oldest_layout_read);
+        EXPECT_TRUE(file.look());
+        file = StateFile(link());
         header.version.store(layout_version);
         header.magic ^= 1;
         EXPECT_FALSE(file.look());

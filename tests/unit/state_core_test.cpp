@@ -409,6 +409,22 @@ TEST_F(CoreTest, NewsOfTheNetworkThatChangeNothingPublishNothing) {
     EXPECT_EQ(outside_.prepared, before + 1);
 }
 
+TEST_F(CoreTest, ADamagedTablesFileIsPublishedAgainWithOneEvent) {
+    const int before = outside_.prepared;
+    outside_.now_at.file_damaged = true;
+    pass(Core::housekeeping);
+    pass(Core::publication_poll);
+    EXPECT_EQ(outside_.prepared, before + 1);
+    EXPECT_EQ(generation(), Generation(1)) << "the same once more";
+    outside_.now_at.file_damaged = false;
+    pass(Core::housekeeping);
+    pass(Core::housekeeping);
+    EXPECT_EQ(outside_.prepared, before + 1);
+    EXPECT_EQ(std::count_if(events_.all().begin(), events_.all().end(),
+                            [](const Event& event) { return event.text.find("tables file") != std::string::npos; }),
+              1);
+}
+
 TEST_F(CoreTest, SaysWhenTheDataPlaneComesRefusesAndGoes) {
     data_plane_with(1);
     pass(Core::housekeeping);

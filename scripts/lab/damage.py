@@ -1,0 +1,167 @@
+"""What may befall the tables file, the channel between the two daemons, and what has to come of it: nothing."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any, Callable
+
+from .experiment import LoadExperiment, Promise, Stage
+from .restarts import one_balancer
+from .shunt import Shunt
+from .waiting import wait_until
+
+# Of TablesHeader in src/shm/layout.h. A flip in the version is a file of another release, which is refused and left
+# alone: tests/system/test_bad_input.py.
+HEADER_BYTES = 4096
+VERSION = range(56, 60)
+PUBLISHED, ROOTS, ROOT_BYTES, ROOT_RING = 64, 128, 64, 8
+BLOCK_HEADER = struct.Struct("<IIQQQ")  # magic, kind, size, serial, checksum
+FLIPS, BURSTS = 500, 5  # of one strike
+
+
+def tables_file(shunt: Shunt) -> Path:
+    return shunt.run_dir / "shm" / "tables"
+
+
+# Damages
+
+def flip_bits(file: Path, number: int, random: Random) -> None:
+    """Random bits, every other one in the header; whoever maps the file sees them at once."""
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
+        for count in range(number):
+            at = VERSION.start
+            while at in VERSION:
+                at = random.randrange(HEADER_BYTES if count % 2 else len(region))
+            region[at] ^= 1 << random.randrange(8)
+
+
+def overwrite(file: Path, random: Random) -> None:
+    with open(file, "r+b") as opened:
+        opened.write(random.randbytes(os.path.getsize(file)))
+
+
+def cut_short(file: Path, share: float) -> None:
+    os.truncate(file, int(os.path.getsize(file) * share))
+
+
+DAMAGES: dict[str, Callable[[Path, Random], None]] = {
+    "flipped bits": lambda file, random: flip_bits(file, 1000, random),
+    "garbage": overwrite,
+    "cut in half": lambda file, _random: cut_short(file, 0.5),
+    "cut to nothing": lambda file, _random: cut_short(file, 0),
+    "removed": lambda file, _random: file.unlink(),
+}
+
+
+# Publications that nobody made
+
+class Forgery:
+    """A tables file in which somebody announces a generation, so that a running data plane looks at it."""
+
+    def __init__(self, region: mmap.mmap):
+        self.region = region
+        (self.newest,) = struct.unpack_from("<Q", region, PUBLISHED)
+
+    def root_at(self, generation: int) -> int:
+        return ROOTS + generation % ROOT_RING * ROOT_BYTES
+
+    def root(self) -> int:
+        """Where the newest generation's own block lies."""
+        return struct.unpack_from("<Q", self.region, self.root_at(self.newest) + 8)[0]
+
+    def announce(self, offset: int) -> None:
+        struct.pack_into("<QQ", self.region, self.root_at(self.newest + 1), self.newest + 1, offset)
+        struct.pack_into("<Q", self.region, PUBLISHED, self.newest + 1)
+
+    def going_back(self) -> None:
+        struct.pack_into("<Q", self.region, PUBLISHED, self.newest - 1)
+
+    def outside(self) -> None:
+        self.announce(1 << 40)
+
+    def no_block(self) -> None:
+        self.announce(self.root() + 64)
+
+    def wrong_checksum(self) -> None:
+        """The newest root once more, as a block of its own at the end of the file, with one bit changed."""
+        header = BLOCK_HEADER.unpack_from(self.region, self.root())
+        magic, kind, size, serial, checksum = header
+        at = len(self.region) - 4096
+        BLOCK_HEADER.pack_into(self.region, at, magic, kind, size, serial + 1_000_000, checksum)
+        self.region[at + 64:at + 64 + size] = self.region[self.root() + 64:self.root() + 64 + size]
+        self.announce(at)
+
+
+FORGERIES = {"generation": Forgery.going_back, "size": Forgery.outside, "magic": Forgery.no_block,
+             "checksum": Forgery.wrong_checksum}
+
+
+def forge(shunt: Shunt, reason: str) -> None:
+    """The running data plane refuses it for this reason, and the running control plane makes its file again."""
+    file = tables_file(shunt)
+    before, refused = file.stat().st_ino, refusals(shunt)[reason]
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
+        FORGERIES[reason](Forgery(region))
+    wait_until(lambda: refusals(shunt)[reason] > refused, 10, f"a refusal because of {reason}", every=0.01)
+    wait_until(lambda: file.exists() and file.stat().st_ino != before, 10, "a new file", every=0.01)
+
+
+def refusals(shunt: Shunt) -> Counter[str]:
+    """Generations that the running data plane refused, by reason. That one is refused makes `status` end with 1."""
+    status = json.loads(shunt.call("status", "--json").stdout)
+    return Counter({entry["reason"]: entry["total"] for entry in status["dataplane"]["refused"]})
+
+
+# Strikes
+
+def strike_tables(shunt: Shunt, damage: Callable[[Path, Random], None], random: Random) -> dict[str, Any]:
+    """Damages the file under both running daemons, kills the control plane and starts it again. Says what came of it."""
+    before = shunt.hashes()
+    damage(tables_file(shunt), random)
+    crashes = crashed(shunt)
+    killed = time.monotonic()
+    shunt.kill("controlplane")
+    shunt.start_controlplane()
+    api_back_ms = round((time.monotonic() - killed) * 1000)
+    return {"crashes": crashes + crashed(shunt), "api_back_ms": api_back_ms,
+            "table_hash_same": shunt.hashes() == before}
+
+
+def crashed(shunt: Shunt) -> int:
+    return sum(not shunt.running(daemon) for daemon in ("dataplane", "controlplane"))
+
+
+class RegionTables(LoadExperiment):
+    """Bits flip while changes are published, generations are forged, the file is damaged in every way and its writer
+    killed over it."""
+
+    name = "region-tables"
+    promises = (*LoadExperiment.loses_nothing, Promise("lost_packets", 0), Promise("crashes", 0),
+                Promise("table_hash_same"), Promise("refused", least=len(FORGERIES)), Promise("api_back_ms_max", 1000))
+    stage = staticmethod(one_balancer)
+
+    def strike(self, stage: Stage) -> dict[str, Any]:
+        shunt, random = stage.shunt, stage.notes.setdefault("random", Random(1))
+        before, refused = shunt.hashes(), refusals(shunt)
+        for burst in range(BURSTS):
+            flip_bits(tables_file(shunt), FLIPS // BURSTS, random)
+            shunt.cli("backend", "set", "web/198.18.2.11", "--weight", str(90 + burst))
+        shunt.cli("backend", "set", "web/198.18.2.11", "--weight", "100")
+        for reason in FORGERIES:
+            forge(shunt, reason)
+        struck = [strike_tables(shunt, damage, random) for damage in DAMAGES.values()]
+        seen = refusals(shunt) - refused
+        return {"flips": FLIPS, "refused": sum(seen.values()), "refused_by_reason": seen,
+                "crashes": sum(one["crashes"] for one in struck),
+                "api_back_ms": max(one["api_back_ms"] for one in struck),
+                "table_hash_same": shunt.hashes() == before and all(one["table_hash_same"] for one in struck)}
+
+
+EXPERIMENTS = (RegionTables(),)

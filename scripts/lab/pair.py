@@ -1,0 +1,268 @@
+"""Two balancers that share virtual addresses by VRRP, on the switch of network.py.
+
+        client ──┐            ┌── lb1   198.18.1.11, 198.18.2.2   ┐ whoever is master has 198.18.1.1, 198.18.2.1
+                 ├── switch ──┤                                   │ and the VIPs; the same of IPv6
+      b1 b2 b3 ──┘            └── lb2   198.18.1.12, 198.18.2.3   ┘
+
+Clients and backends know only the virtual addresses, so they need not be told who is master.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator
+
+from .api import UnixConnection
+from .config import lab_config, live_service, web_service
+from .experiment import LoadExperiment, Promise, Stage, Wish
+from .keepalived import Keepalived
+from .laboratory import Lab
+from .modes import in_way, way_of
+from .namespace import Namespace
+from .network import BALANCER, BALANCER_INSIDE, VIP, Network
+from .restarts import ready_backends
+from .shunt import Shunt
+from .track_file import TrackFile
+from .waiting import NotInTime, wait_until
+
+NAMES = ("lb1", "lb2")
+PROGRAMS = ("keepalived",)
+HOLD_MS = 500
+WEDGED_MS, STALL_MS, STALLS = 1500, 90, 3  # a worker that stands still for good, as far as a client can tell; and hiccups
+VIRTUAL = {*BALANCER, *BALANCER_INSIDE, *VIP}  # what the samples have VRRP own
+
+
+def own_address(number: int) -> tuple[str, str]:
+    """Towards clients, of the balancer with this number, from 0."""
+    return f"198.18.1.{11 + number}", f"2001:db8:1::{11 + number}"
+
+
+def own_address_inside(number: int) -> tuple[str, str]:
+    return f"198.18.2.{2 + number}", f"2001:db8:2::{2 + number}"
+
+
+class PairNetwork(Network):
+    def set_up_balancers(self) -> list[Namespace]:
+        return [self.balancer_host(name, own_address(number), own_address_inside(number))
+                for number, name in enumerate(NAMES)]
+
+
+class Node:
+    """A balancer of a pair: Shunt and keepalived."""
+
+    def __init__(self, lab: Lab, number: int, config: dict[str, Any]):
+        self.lab, self.name = lab, NAMES[number]
+        self.balancer = lab.network.balancers[number]
+        self.shunt = Shunt(lab, config, self.name, self.balancer)
+        self.keepalived = Keepalived(self.shunt)
+
+    @property
+    def is_master(self) -> bool:
+        """It has all virtual addresses, of both families."""
+        return len(virtual_addresses(self.balancer)) == len(VIRTUAL)
+
+    @property
+    def role(self) -> str:
+        """What Shunt has been told by keepalived."""
+        return self.shunt.ask("ha", "show")["role"]
+
+    @property
+    def track_files(self) -> list[Path]:
+        return [self.shunt.run_dir / f"ha.{daemon}" for daemon in ("dataplane", "controlplane")]
+
+    def start(self) -> None:
+        self.shunt.start()
+        self.keepalived.start()
+
+    def die(self) -> None:
+        """As by a power cut: the cable is dead and nothing runs any more."""
+        self.lab.network.switch.ip("link", "set", f"to-{self.name}", "down")
+        for pid in self.balancer.pids():
+            os.kill(pid, signal.SIGKILL)
+
+    def boot(self) -> None:
+        """After die(): a kernel that remembers nothing, a run directory that is empty, and then everything starts."""
+        self.keepalived.stop()
+        self.shunt.stop()
+        shutil.rmtree(self.shunt.run_dir)
+        self.shunt.run_dir.mkdir()
+        self.balancer.ip("link", "set", "lan0", "xdp", "off")
+        self.balancer.ip("neighbour", "flush", "all", "nud", "all")
+        self.balancer.nft("flush ruleset")
+        for address in virtual_addresses(self.balancer):
+            self.balancer.ip("address", "delete", address, "dev", "lan0")
+        self.lab.network.switch.ip("link", "set", f"to-{self.name}", "up")
+        self.start()
+
+
+def virtual_addresses(balancer: Namespace) -> list[str]:
+    """Those that are on the interface, with their length."""
+    (device,) = json.loads(balancer.ip("-json", "address", "show", "dev", "lan0"))
+    return [f"{entry['local']}/{entry['prefixlen']}" for entry in device["addr_info"] if entry["local"] in VIRTUAL]
+
+
+@contextmanager
+def pair(wish: Wish) -> Iterator[PairStage]:
+    """Two balancers with the same services and seed; lb1, which has the higher priority, is master."""
+    os.environ["SHUNT_TEST_HOOKS"] = "1"  # of the daemons
+    way = way_of(wish.mode)
+    with Lab(queues=wish.most_workers, topology=PairNetwork) as lab:
+        lab.start_echo()
+        sources = [own_address_inside(number) for number in range(len(NAMES))]
+        ready_backends(lab, way, tuple(address for source in sources for address in source))
+        seed = lab.directory / "hash.seed"
+        seed.write_bytes(os.urandom(16))
+        nodes = []
+        for number, source in enumerate(sources):
+            config = lab_config(in_way(way, web_service()), in_way(way, live_service()), workers=wish.workers)
+            config["ha"] = {"hold": f"{HOLD_MS}ms"}
+            config["node"] |= {"name": NAMES[number], "source": list(source), "hash_seed_file": str(seed)}
+            nodes.append(Node(lab, number, config))
+        stage = PairStage(lab, [node.shunt for node in nodes], {"wish": wish}, nodes)
+        for node in nodes:
+            node.start()
+        stage.wait_master(stage.first)
+        yield stage
+
+
+class PairStage(Stage):
+    def __init__(self, lab: Lab, shunts: list[Shunt], notes: dict[str, Any], pair: list[Node]):
+        super().__init__(lab, shunts, notes)
+        self.first, self.second = pair
+
+    def wait_master(self, node: Node) -> None:
+        """Until it is, and the other is not."""
+        other = self.second if node is self.first else self.first
+        wait_until(lambda: node.is_master and not other.is_master, 20, f"{node.name} to be master")
+
+
+class Failover(LoadExperiment):
+    """From lb1, which is master, to lb2; and back, which is not measured here."""
+
+    modes = ("nat", "direct", "ipip")
+    stage = staticmethod(pair)
+
+    def prepare(self, stage: PairStage) -> None:
+        if stage.first.shunt.hashes() != stage.second.shunt.hashes():
+            raise NotInTime("the nodes have different tables")
+        stage.notes["forwarded"] = stage.second.shunt.totals()["forwarded"]
+
+    def settled(self, stage: PairStage) -> dict[str, Any]:
+        """It was lb2 indeed that went on, and it knows."""
+        wait_until(lambda: stage.second.is_master and stage.second.role == "master", 10, "lb2 to be master")
+        if stage.second.shunt.totals()["forwarded"] <= stage.notes["forwarded"]:
+            raise NotInTime("lb2 is master and forwards nothing")
+        return {}
+
+
+class HostDeath(Failover):
+    name = "failover-host-death"
+    promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 500))
+
+    def strike(self, stage: PairStage) -> dict[str, Any]:
+        stage.first.die()
+        return {}
+
+    def recover(self, stage: PairStage) -> None:
+        stage.first.boot()
+        stage.wait_master(stage.first)
+
+
+class Fault(Failover):
+    """The data plane is told to end; the last that it does is to say that this node is not healthy."""
+
+    name = "failover-fault"
+    promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 200))
+
+    def strike(self, stage: PairStage) -> dict[str, Any]:
+        stage.first.shunt.daemons["dataplane"].stop()
+        return {}
+
+    def recover(self, stage: PairStage) -> None:
+        stage.first.shunt.start_dataplane()
+        stage.wait_master(stage.first)
+
+
+class Graceful(Failover):
+    """An operator stops keepalived; the data plane goes on with what still comes."""
+
+    name = "failover-graceful"
+    promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 100))
+
+    def strike(self, stage: PairStage) -> dict[str, Any]:
+        stage.first.keepalived.stop()
+        return {}
+
+    def recover(self, stage: PairStage) -> None:
+        stage.first.keepalived.start()
+        stage.wait_master(stage.first)
+
+
+class Failback(Failover):
+    """The preferred node is there again and takes the addresses back."""
+
+    name = "failback"
+    promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 100))
+
+    def prepare(self, stage: PairStage) -> None:
+        super().prepare(stage)
+        stage.first.keepalived.stop()
+        stage.wait_master(stage.second)
+
+    def strike(self, stage: PairStage) -> dict[str, Any]:
+        stage.first.keepalived.start()
+        stage.wait_master(stage.first)
+        return {}
+
+    def settled(self, stage: PairStage) -> dict[str, Any]:
+        return {}
+
+
+class WedgeWorker(Failover):
+    """All workers of lb1 stand still; its main thread lives, says so, and lb2 takes over. Shorter stalls are no fault."""
+
+    name = "wedge-worker"
+    modes = ("nat",)
+    promises = (*LoadExperiment.loses_nothing, Promise("detected_ms_max", 250), Promise("outage_ms_max", 500),
+                Promise("faults_by_stalls", 0))
+
+    def prepare(self, stage: PairStage) -> None:
+        super().prepare(stage)
+        dataplane, _ = stage.first.track_files
+        stage.notes["track_file"] = followed = TrackFile(dataplane)
+        for _ in range(STALLS):
+            over = self.wedge(stage, STALL_MS) + (STALL_MS + 100) / 1000
+            wait_until(lambda: time.monotonic() > over, 5, "a stall to be over")
+        stage.notes["faults_by_stalls"] = sum(written.says != "0" for written in followed.written)
+
+    def strike(self, stage: PairStage) -> dict[str, Any]:
+        began = time.monotonic()
+        self.wedge(stage, WEDGED_MS)
+        told = stage.notes["track_file"].wait_for("1", began)
+        super().settled(stage)  # before lb1 is well again and takes over
+        return {"detected_ms": round((told - began) * 1000), "faults_by_stalls": stage.notes["faults_by_stalls"]}
+
+    def settled(self, stage: PairStage) -> dict[str, Any]:
+        return {}
+
+    @staticmethod
+    def wedge(stage: PairStage, milliseconds: int) -> float:
+        api = UnixConnection(stage.first.shunt.run_dir / "api.sock")
+        for worker in range(stage.notes["wish"].workers):
+            status, answer = api.ask("POST", f"workers/{worker}:wedge", {"for_ms": milliseconds})
+            if status != 200:
+                raise NotInTime(f"worker {worker} is not wedged: {answer}")
+        return time.monotonic()
+
+    def recover(self, stage: PairStage) -> None:
+        stage.wait_master(stage.first)
+        stage.notes.pop("track_file").close()
+
+
+EXPERIMENTS = (HostDeath(), Fault(), Graceful(), Failback(), WedgeWorker())
