@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import struct
@@ -114,9 +113,8 @@ def forge(shunt: Shunt, reason: str) -> None:
 
 
 def refusals(shunt: Shunt) -> Counter[str]:
-    """Generations that the running data plane refused, by reason. That one is refused makes `status` end with 1."""
-    status = json.loads(shunt.call("status", "--json").stdout)
-    return Counter({entry["reason"]: entry["total"] for entry in status["dataplane"]["refused"]})
+    """Generations that the running data plane refused, by reason."""
+    return Counter({entry["reason"]: entry["total"] for entry in shunt.status()["dataplane"]["refused"]})
 
 
 # Strikes

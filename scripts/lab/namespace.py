@@ -72,6 +72,9 @@ class Namespace:
     def pids(self) -> list[int]:
         return [int(pid) for pid in run(["ip", "netns", "pids", self.name]).split()]
 
+    def kill_all(self) -> None:
+        kill_all_in(self.name)
+
     def close(self) -> None:
         remove_namespace(self.name)
 
@@ -83,6 +86,13 @@ def set_namespace(descriptor: int) -> None:
 
 def remove_namespace(name: str) -> None:
     """Removes a namespace by name and ends what runs in it."""
+    if os.path.exists(f"/run/netns/{name}"):
+        kill_all_in(name)
+        run(["ip", "netns", "del", name])
+
+
+def kill_all_in(name: str) -> None:
+    """kill -9 of everything that runs in a namespace, and waits until it is gone."""
 
     def emptied() -> bool:
         pids = run(["ip", "netns", "pids", name]).split()
@@ -93,9 +103,7 @@ def remove_namespace(name: str) -> None:
                 pass
         return not pids
 
-    if os.path.exists(f"/run/netns/{name}"):
-        wait_until(emptied, 10, f"processes in namespace {name} to end")
-        run(["ip", "netns", "del", name])
+    wait_until(emptied, 10, f"processes in namespace {name} to end")
 
 
 def cable(one: Namespace, one_name: str, other: Namespace, other_name: str, queues: int = 1) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,14 +76,14 @@ class Node:
         return [self.shunt.run_dir / f"ha.{daemon}" for daemon in ("dataplane", "controlplane")]
 
     def start(self) -> None:
-        self.shunt.start()
+        self.shunt.start_dataplane()
+        self.shunt.start_controlplane()
         self.keepalived.start()
 
     def die(self) -> None:
         """As by a power cut: the cable is dead and nothing runs any more."""
         self.lab.network.switch.ip("link", "set", f"to-{self.name}", "down")
-        for pid in self.balancer.pids():
-            os.kill(pid, signal.SIGKILL)
+        self.balancer.kill_all()
 
     def boot(self) -> None:
         """After die(): a kernel that remembers nothing, a run directory that is empty, and then everything starts."""
@@ -117,16 +116,18 @@ def pair(wish: Wish) -> Iterator[PairStage]:
         sources = [own_address_inside(number) for number in range(len(NAMES))]
         ready_backends(lab, way, tuple(address for source in sources for address in source))
         seed = lab.directory / "hash.seed"
-        seed.write_bytes(os.urandom(16))
+        seed.write_bytes(os.urandom(32))
         nodes = []
         for number, source in enumerate(sources):
-            config = lab_config(in_way(way, web_service()), in_way(way, live_service()), workers=wish.workers)
+            services = (in_way(way, web_service()), in_way(way, live_service()))
+            config = lab_config(*services, workers=wish.workers)
             config["ha"] = {"hold": f"{HOLD_MS}ms"}
             config["node"] |= {"name": NAMES[number], "source": list(source), "hash_seed_file": str(seed)}
             nodes.append(Node(lab, number, config))
         stage = PairStage(lab, [node.shunt for node in nodes], {"wish": wish}, nodes)
         for node in nodes:
             node.start()
+            node.shunt.wait_serving()
         stage.wait_master(stage.first)
         yield stage
 
@@ -149,15 +150,13 @@ class Failover(LoadExperiment):
     stage = staticmethod(pair)
 
     def prepare(self, stage: PairStage) -> None:
-        if stage.first.shunt.hashes() != stage.second.shunt.hashes():
-            raise NotInTime("the nodes have different tables")
+        wait_until(lambda: stage.first.shunt.hashes() == stage.second.shunt.hashes(), 10, "both nodes to have the same tables")
         stage.notes["forwarded"] = stage.second.shunt.totals()["forwarded"]
 
     def settled(self, stage: PairStage) -> dict[str, Any]:
         """It was lb2 indeed that went on, and it knows."""
         wait_until(lambda: stage.second.is_master and stage.second.role == "master", 10, "lb2 to be master")
-        if stage.second.shunt.totals()["forwarded"] <= stage.notes["forwarded"]:
-            raise NotInTime("lb2 is master and forwards nothing")
+        wait_until(lambda: stage.second.shunt.totals()["forwarded"] > stage.notes["forwarded"], 10, "lb2 to forward")
         return {}
 
 

@@ -17,7 +17,7 @@ from .process import ProcessEnded
 from .shunt import CliFailed
 from .waiting import NotInTime
 
-EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment 
+EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment
                                       for experiment in (*restarts.EXPERIMENTS, *damage.EXPERIMENTS, *pair.EXPERIMENTS)}
 FAILURES = (NotInTime, ProcessEnded, CliFailed, CommandFailed, OSError, subprocess.SubprocessError)
 PROGRAMS = ("shunt", "shunt-dataplane", "shunt-controlplane", "shunt-decap")
@@ -92,7 +92,7 @@ def print_table(rows: list[Row], out: TextIO) -> None:
     print(f"\n{'EXPERIMENT':<24} {'MODE':<7}" + "".join(f" {title:>8}" for title, _ in COLUMNS) + "  PROMISES", file=out)
     for row in rows:
         values = ("-" if row[key] is None else str(row[key]) for _, key in COLUMNS)
-        verdict = "held" if row["held"] else "BROKEN: " + "; ".join([*row["broken_promises"], *filter(None, [row["failure"]])])
+        verdict = "held" if row["held"] else "BROKEN: " + (row["failure"] or "; ".join(row["broken_promises"]))
         print(f"{row['experiment']:<24} {row['mode'] or '-':<7}" + "".join(f" {value:>8}" for value in values)
               + f"  {verdict}", file=out)
 

@@ -45,7 +45,7 @@ def ready_backends(lab: Lab, way: Any, sources: tuple[str, ...] = BALANCER_INSID
 
 def status(shunt: Shunt) -> dict[str, Any]:
     """What must not change by a restart: the generation and every hash of a table."""
-    said = shunt.ask("status")
+    said = shunt.status()
     return {"generation": said["generation"], **{service["name"]: service["table_hash"] for service in said["services"]}}
 
 
@@ -80,9 +80,7 @@ class KillDataPlane(LoadExperiment):
         return self.promises if wish.workers_after == wish.workers else self.loses_nothing
 
     def prepare(self, stage: Stage) -> None:
-        """Flows that the tables would no longer choose: only who remembers them can serve them."""
-        heavy = stage.notes["heavy"] = not stage.notes.get("heavy", True)
-        set_weights(stage.shunt, "live", backend_address("b1"), 100 if heavy else 10)
+        pin_flows(stage)
 
     def strike(self, stage: Stage) -> dict[str, Any]:
         wish, shunt = stage.notes["wish"], stage.shunt
@@ -92,6 +90,12 @@ class KillDataPlane(LoadExperiment):
             set_workers(stage, wish.workers if before == wish.workers_after else wish.workers_after)
         shunt.start_dataplane()
         return {}
+
+
+def pin_flows(stage: Stage) -> None:
+    """Makes flows that the tables would no longer choose: only who remembers them can serve them."""
+    heavy = stage.notes["heavy"] = not stage.notes.get("heavy", True)
+    set_weights(stage.shunt, "live", backend_address("b1"), 100 if heavy else 10)
 
 
 def set_weights(shunt: Shunt, service: str, addresses: Iterable[str], weight: int) -> None:

@@ -104,6 +104,10 @@ class Shunt:
     def ask(self, *words: str) -> Any:
         return json.loads(self.cli(*words, "--json"))
 
+    def status(self) -> Any:
+        """Whatever the verdict is: `shunt status` ends with 1 when something is wrong."""
+        return json.loads(self.call("status", "--json").stdout)
+
     def workers(self) -> list[dict[str, int]]:
         return self.ask("worker", "list")["workers"]
 

@@ -1,6 +1,7 @@
 """scripts/resilience: every experiment keeps its promises, and one that does not is told from one that does."""
 
 import json
+import signal
 import subprocess
 from collections import deque
 from pathlib import Path
@@ -10,6 +11,8 @@ from conftest import repeats
 from lab.experiment import KEYS, LoadExperiment, Promise, Wish, summary
 from lab.outages import Outages
 from lab.resilience import EXPERIMENTS
+
+from tests.system.test_demo import running_in
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/resilience"
 USUAL = ["--repeat", "2", "--connections", "50"]
@@ -107,3 +110,19 @@ def test_wrong_usage_is_refused_and_another_user_is_told():
     assert done.returncode == 3
     error = json.loads(done.stdout)["error"]
     assert "root" in error["message"] and error["remedy"]
+
+
+def test_an_interrupted_experiment_leaves_nothing():
+    script = subprocess.Popen([SCRIPT, "link-flap", "--repeat", "100", "--connections", "10"], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True)
+    assert any("1/100" in line for line in iter(script.stdout.readline, ""))
+    name = f"-{script.pid}-"  # the shell became the script
+    directory = next(str(lab.parent) for lab in Path("/dev/shm").glob("shunt-lab-*/inventory.json")
+                     if name in lab.read_text())
+    assert running_in(directory)
+    script.send_signal(signal.SIGINT)
+    script.stdout.read()
+    assert script.wait(30) == 130
+    script.stdout.close()
+    assert name not in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout
+    assert not running_in(directory) and not Path(directory).exists()
