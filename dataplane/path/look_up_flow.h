@@ -48,7 +48,7 @@ struct FlowContext {
         const bool reply = lane.direction == Direction::to_client;
         const bool of_listener = entry.listener == lane.listener && entry.service_port == lane.service_port;
         if (!reply && !of_listener) return false;
-        const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
+        const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
         const shm::BackendRecord* backend = policy.backend_of(entry, listener);
         if (backend == nullptr || (reply && !answers(*backend, entry, lane))) return false;
         // Only while it takes new flows does a backend keep one that begins again.
