@@ -17,7 +17,8 @@ STEPS = (("pass<shunt::dataplane::Together<shunt::dataplane::Parse", "parse, gat
          ("pass<shunt::dataplane::Together<shunt::dataplane::ChooseBackend", "choose backend"),
          ("FlowTable::tidy", "sweep"), ("ChooseBackend", "choose backend"), ("FlowContext", "choose backend"), ("FlowTable", "choose backend"),
          ("Schedulers", "choose backend"), ("Tables::choose", "choose backend"),
-         ("pass<shunt::dataplane::Forward", "forward"), ("clamp_mss", "forward"), ("Tables::route", "forward"),
+         ("pass<shunt::dataplane::Forward>", "forward"), ("clamp_mss", "forward"), ("Tables::route", "forward"),
+         ("dataplane::Forward::", "forward"), ("dataplane::ModeList", "forward"), ("dataplane::LookUpFlow::", "look up flow"),
          ("::send", "transmit"), ("::transmit", "transmit"),
          ("receive", "the port"), ("BenchPort", "the port"), ("measured_run", "the port"), ("poll()", "the port"),
          ("dataplane::parse", "parse, gather"))
