@@ -322,6 +322,7 @@ void Daemon::advance() {
 void Daemon::watch_dataplane() {
     listen_openly();
     ha_.configure(core_.wanted().desired.ha);
+    ha_.withdraw(is_drained(core_.wanted()) ? "the node is drained" : "");
     ha_.look(dataplane_signs(), now());
     watch_timer_.expires_after(std::chrono::nanoseconds(Ha::interval.nanoseconds));
     watch_timer_.async_wait([this](const ErrorCode& error) {
@@ -404,6 +405,12 @@ Status detach(const DaemonOptions& options) {
     if (access(options.run_directory.c_str(), F_OK) == 0) {  // else nobody can run there
         if (const Status locked = lock.take(options.run_directory + "/controlplane.lock"); !locked)
             return locked.error();
+    }
+    if (const auto file = read_config_file(options.config_file); file && !file->desired.announce_device.empty()) {
+        Announcer announcer;
+        const auto found = announcer.found_on(file->desired.announce_device);
+        if (!found) return found.error();
+        if (const Status gone = announcer.announce({}); !gone) return gone.error();
     }
     return Guard(instance_name(options.run_directory)).remove();
 }

@@ -79,6 +79,11 @@ int show_service(const Arguments& arguments, const Session& session) {
         for (const auto& [key, value] : document["service"].items()) {
             if (key != "backend") add_rows(table, key, value);
         }
+        for (const auto& [family, text] : {std::pair{"ipv4", "quorum over IPv4"}, {"ipv6", "quorum over IPv6"}}) {
+            const json& count = document["status"]["quorum"][family];
+            if (count.is_null()) continue;
+            table.add({text, cell(count, "up") + " up, " + (count.value("held", false) ? "there" : "lost")});
+        }
         for (const json& backend : document["status"]["backends"]) {
             table.add({"backend " + backend_name(backend), "weight " + cell(backend, "weight") + ", " +
                                                                cell(backend, "state") + ", " +

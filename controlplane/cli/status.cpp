@@ -46,6 +46,25 @@ void print_services(const Session& session, const json& services) {
     }
 }
 
+void print_announced(const Session& session, const json& announce) {
+    if (announce.is_null()) return;
+    std::size_t count = 0;
+    for (const json& address : announce["addresses"]) count += address.value("announced", false);
+    const bool drained = announce.value("drained", false);
+    session.out << "  announced      "
+                << mark(session, count == announce["addresses"].size() ? "ok"
+                                 : drained                             ? "warn"
+                                                                       : "bad")
+                << "  " << count << " of " << announce["addresses"].size() << " addresses on "
+                << cell(announce, "device");
+    for (const json& address : announce["addresses"]) {
+        if (!address.value("announced", false)) {
+            session.out << "; " << cell(address, "address") << ": " << cell(address, "reason");
+        }
+    }
+    session.out << "\n";
+}
+
 void print_status(const Session& session, const json& status) {
     const json& workers = status["workers"];
     const json& ha = status["ha"];
@@ -57,6 +76,7 @@ void print_status(const Session& session, const json& status) {
     session.out << "\n";
     print_processes(session, status);
     print_services(session, status["services"]);
+    print_announced(session, status["announce"]);
     const json& traffic = status["traffic"];
     session.out << "  traffic              " << cell(traffic, "received") << " packets in, "
                 << cell(traffic, "forwarded") << " forwarded, " << cell(traffic, "punted") << " punted, "

@@ -88,6 +88,7 @@ std::vector<Verb> replay_verbs();
 std::vector<Verb> table_verbs();
 std::vector<Verb> flow_verbs();
 std::vector<Verb> ha_verbs();
+std::vector<Verb> drain_verbs();
 
 // Prints an error as CONTRACTS.md says: a document on stdout with --json, the sentence on stderr always.
 int fail(const Session& session, const Error& error, int code = exit_refused);

@@ -142,6 +142,8 @@ Progress StateWatch::progress() const {
     const shm::StateReader state(region);
     const shm::StateHeader& header = state.header();
     progress.alive = true;
+    progress.health = header.health.load(std::memory_order_relaxed);
+    progress.heartbeat = Instant{header.heartbeat.load(std::memory_order_relaxed)};
     progress.accepted = Generation(header.accepted.load(std::memory_order_acquire));
     progress.attaching = header.attaching.load(std::memory_order_acquire) != 0;
     progress.steered = Generation(header.steered.load(std::memory_order_acquire));

@@ -4,12 +4,14 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "controlplane/publish/tables_file.h"
 #include "src/base/index.h"
 #include "src/base/result.h"
+#include "src/base/time.h"
 #include "src/shm/layout.h"
 #include "src/shm/region.h"
 
@@ -28,10 +30,12 @@ struct RunningPort {
 
 struct Progress {
     Generation published{};
-    Generation accepted{};  // by the data plane that runs; 0: none runs, or it accepted nothing yet
-    bool alive{};           // a data plane holds the state region
-    std::string problem{};  // why nothing is known; a sentence
-    bool attaching{};       // and is about to read what is published
+    Generation accepted{};               // by the data plane that runs; 0: none runs, or it accepted nothing yet
+    bool alive{};                        // a data plane holds the state region
+    std::string problem{};               // why nothing is known; a sentence
+    shm::NodeHealth health{};            // what that says of its own fitness
+    std::optional<Instant> heartbeat{};  // of the data plane that holds it
+    bool attaching{};                    // and is about to read what is published
     std::vector<WorkerProgress> workers{};
     std::vector<RunningPort> ports{};  // in the order of their numbers; empty before it is ready
     std::uint64_t buckets_per_worker{};

@@ -503,6 +503,22 @@ void post_backend(Call& call) {
     post_override(call, verb);
 }
 
+// The node has one override at most: that it is drained. To be ready is to have none.
+void submit_node(Call& call, config::BackendState state) {
+    static constexpr std::array<std::string_view, 2> fields{"reason", "for_ms"};
+    const auto json = call.body(fields);
+    if (!json) return;
+    Override added{.kind = OverrideKind::node,
+                   .state = state,
+                   .owner = call.options.who,
+                   .made_unix_ms = call.documents.now.unix_ms};
+    if (!read_override(call, *json, added)) return;
+    call.submit(SetOverride{std::move(added), !json->contains("reason"), !json->contains("for_ms")});
+}
+
+void post_drain(Call& call) { submit_node(call, config::BackendState::drain); }
+void post_undrain(Call& call) { submit_node(call, config::BackendState::ready); }
+
 void delete_override(Call& call) {
     const auto& all = call.core.wanted().overrides;
     const std::string& id = call.names[0];
@@ -606,6 +622,8 @@ constexpr std::array resources{
     Resource{"POST", "services/*/backends/*", Access::write, post_backend},
     Resource{"GET", "overrides", Access::read, overrides_of},
     Resource{"DELETE", "overrides/*", Access::write, delete_override},
+    Resource{"POST", "ha:drain", Access::write, post_drain},
+    Resource{"POST", "ha:undrain", Access::write, post_undrain},
     Resource{"GET", "workers", Access::read, workers_of},
     Resource{"POST", "workers/*", Access::write, post_worker},
     Resource{"GET", "ha", Access::read, ha_of},

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 
+#include "controlplane/server/announced.h"
 #include "controlplane/server/ha.h"
 #include "src/api/figures.h"
 #include "src/api/live.h"
@@ -56,6 +57,7 @@ class ServiceStatus {
                 {"verdict", verdict_},
                 {"reason", text_or_null(reason_)},
                 {"check", check_name()},
+                {"quorum", quorum_json(documents_.core, position_)},
                 {"backends", std::move(backends)}};
     }
     Json backend(std::size_t position);
@@ -153,6 +155,9 @@ void ServiceStatus::judge() {
         verdict_ = "bad";
         reason_ = "no backend to go to for " + live_->without_backends.front();
         if (down_ != 0) reason_ += " (" + first_down_ + ")";
+    } else if (reason_ = quorum_complaint(documents_.core, position_); !reason_.empty()) {
+        verdict_ = "bad";
+        if (down_ != 0) reason_ += " (" + first_down_ + ")";
     } else if (down_ != 0) {
         verdict_ = "warn";
         reason_ = std::to_string(down_) + " of " + std::to_string(service_.backends.size()) + " backends down (" +
@@ -209,6 +214,14 @@ Json config_json(const Core& core, const ProcessFacts& facts) {
             {"file_differs", facts.file_differs}};
 }
 
+void judge_announced(Judgement& judgement, const Core& core) {
+    if (is_drained(core.wanted())) judgement.add("warn", "the node is drained; `shunt ha undrain-node` ends that");
+    const auto silent = [](const Announced& one) { return one.withheld == Withheld::silent; };
+    const auto count = std::ranges::count_if(core.announced(), silent);
+    if (count == 0) return;
+    judgement.add("bad", std::to_string(count) + " addresses are withdrawn: the data plane does not move");
+}
+
 void judge_dataplane(Judgement& judgement, const Progress& progress, Passed passed) {
     if (!progress.alive) {
         judgement.add("bad", "no data plane is running");
@@ -238,6 +251,7 @@ Json Documents::status() const {
     const auto live = api::live_services(tables);
     Judgement judgement;
     judge_dataplane(judgement, progress, passed);
+    judge_announced(judgement, core);
     judge_ha(judgement, facts.ha);
     for (auto& problem : core.problems()) judgement.add("bad", std::move(problem));
     Json list = Json::array();
@@ -261,6 +275,7 @@ Json Documents::status() const {
               {"dataplane", dataplane_json(progress, state, now)},
               {"controlplane", {{"pid", facts.pid}, {"up_ms", (now.instant - facts.started).in_milliseconds()}}},
               {"config", config_json(core, facts)},
+              {"announce", announce_json(core)},
               {"ha", ha()},
               {"traffic", api::to_json(state ? api::traffic(*state) : api::Traffic{})},
               {"warnings", std::move(warnings)},
@@ -342,11 +357,12 @@ Json Documents::events(std::uint64_t since) const {
 }
 
 Json to_json(const Override& override, Now now) {
-    const bool state = override.kind == OverrideKind::state;
+    constexpr std::array kinds{"state", "weight", "node"};
+    const bool state = override.kind != OverrideKind::weight;
     Json json{{"id", override.id()},
-              {"service", override.service},
-              {"backend", override.backend},
-              {"kind", state ? "state" : "weight"},
+              {"service", text_or_null(override.service)},
+              {"backend", text_or_null(override.backend)},
+              {"kind", kinds[static_cast<std::size_t>(override.kind)]},
               {"state", state ? Json(to_string(override.state)) : Json(nullptr)},
               {"weight", state ? Json(nullptr) : Json(override.weight)},
               {"owner", override.owner},

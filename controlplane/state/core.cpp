@@ -49,18 +49,21 @@ Core::Core(Outside& outside, Events& events, Wanted wanted, NetworkSnapshot netw
       events_(events),
       scene_{.wanted = std::move(wanted)},
       health_(seed),
-      network_(std::move(network)) {
+      network_(std::move(network)),
+      pulse_(now.instant) {
     scene_.warnings = texts(config::warnings(scene_.wanted.desired));
     seen_ = outside_.progress();
     scene_.effective = effective_of(scene_.wanted);
     scene_.verdicts = Verdicts{}.reconfigured(scene_.effective, read_back);
     scene_.network = view_of(scene_.effective);
     health_.reconfigure(scene_.verdicts.checks(), now.instant);
+    count_quorums(now);
     next_guard_watch_ = now.instant + guard_watch;
 }
 
 Status Core::start(Now now) {
     apply_guard(now);
+    find_announced(now);
     if (const Status prepared = outside_.prepare(scene_.picture(), now); !prepared) {
         return prepared.error();
     }
@@ -172,6 +175,7 @@ Status Core::try_out(const Scene& scene, Now now) {
 std::optional<Rejection> Core::commit(Scene next, Now now) {
     if (const Status saved = save(next.wanted, now); !saved) return Rejection{Rejection::Why::storage, saved.error()};
     Scene before = std::exchange(scene_, std::move(next));
+    count_quorums(now);
     prepared_change_ = ++change_;
     urgent_ = true;
     apply_guard(now);
@@ -182,6 +186,7 @@ std::optional<Rejection> Core::commit(Scene next, Now now) {
     // Taken back as if it had never been.
     Rejection rejection{Rejection::Why::storage, {.message = publication_problem_.text}};
     scene_ = std::move(before);
+    count_quorums(now);
     ++change_;
     static_cast<void>(save(scene_.wanted, now));  // a failure is a problem that `status` shows
     apply_guard(now);
@@ -233,6 +238,7 @@ void Core::expire_overrides(Now now) {
 void Core::network_changed(NetworkSnapshot network) {
     if (network == network_) return;
     network_ = std::move(network);
+    next_announcement_ = {};  // an address of ours may be what changed
     auto view = view_of(scene_.effective);
     if (view == scene_.network) return;
     scene_.network = std::move(view);
@@ -268,6 +274,7 @@ std::vector<ProbeRequest> Core::advance(Now now) {
         const Progress progress = outside_.progress();
         settle(progress, now);
         watch_dataplane(progress, now);
+        keep_announced(progress, now);
         next_housekeeping_ = now.instant + housekeeping;
     }
     if (now.instant >= next_guard_watch_) watch_guard(now);
@@ -443,6 +450,91 @@ bool Core::follow(Errand& errand, Now now) {
     return end.has_value();
 }
 
+// ------------------------------------------------------------------------------------------------ announcing VIPs
+
+void Core::count_quorums(Now now) {
+    counted_change_ = change_;
+    for (const QuorumChange& change : quorums_.count(scene_.effective, scene_.verdicts)) {
+        const config::Service& service = scene_.effective.services[change.service];
+        const std::string family = change.family == Family::ipv4 ? "IPv4" : "IPv6";
+        log({.kind = EventKind::health,
+             .level = change.now.held ? EventLevel::info : EventLevel::warn,
+             .service = service.name,
+             .text = (change.now.held ? "its quorum is there again over " : "its quorum is lost over ") + family +
+                     ": " + std::to_string(change.now.up) + " backends are up, wanted are " +
+                     std::to_string(service.quorum.up)},
+            now);
+    }
+}
+
+// What a control plane before this one announced stays until something speaks against it.
+void Core::find_announced(Now now) {
+    const std::string& device = scene_.effective.announce_device;
+    if (device.empty()) return;
+    auto found = outside_.announced_on(device);
+    announce_problem_.set(found ? "" : "VIPs are not announced: " + found.error().text(), EventKind::announce, *this,
+                          now);
+    if (!found) return;
+    std::sort(found->begin(), found->end());
+    for (const IpAddress& address : *found) announced_.push_back({address, Withheld::no});
+}
+
+Fitness Core::fitness(const Progress& progress) const {
+    using shm::NodeFault;
+    // One that starts or stops says so, too; but it may be about to take over from another, and then nobody waits.
+    const NodeFault fault =
+        progress.health.state == shm::NodeHealth::State::unfit ? progress.health.fault : NodeFault::none;
+    return {.drained = is_drained(scene_.wanted),
+            .beats = pulse_.beats(),
+            .unfit = fault != NodeFault::none && fault != NodeFault::starting && fault != NodeFault::stopping,
+            .serves = progress.alive && published_change_ == change_ && progress.steered &&
+                      progress.steered >= progress.published};
+}
+
+void Core::keep_announced(const Progress& progress, Now now) {
+    // A data plane that cannot be understood may forward as well as any: nothing is held against it.
+    if (progress.problem.empty()) pulse_.look(progress.heartbeat, now.instant);
+    if (counted_change_ != change_) count_quorums(now);
+    const std::string& device = scene_.effective.announce_device;
+    if (device.empty() && announced_.empty()) return;
+    std::vector<Announced> next;
+    if (!device.empty()) next = announcements(scene_.effective, quorums_, fitness(progress), announced_);
+    if (next == announced_ && now.instant < next_announcement_) return;
+    if (now.instant < announce_not_before_) return;
+    Announcement announcement{.device = device};
+    for (const Announced& one : next) {
+        if (one.withheld == Withheld::no) announcement.addresses.push_back(one.address);
+    }
+    const Status done = outside_.announce(announcement);
+    announce_problem_.set(done ? "" : "VIPs are not announced as they should be: " + done.error().text(),
+                          EventKind::announce, *this, now);
+    announce_not_before_ = done ? Instant{} : now.instant + retry;
+    next_announcement_ = now.instant + guard_watch;
+    if (!done) return;
+    tell_announced(next, now);
+    announced_ = std::move(next);
+}
+
+void Core::tell_announced(const std::vector<Announced>& next, Now now) {
+    const auto is_in = [](const std::vector<Announced>& list, const IpAddress& address) {
+        return std::ranges::find(list, Announced{address, Withheld::no}) != list.end();
+    };
+    for (const Announced& one : next) {
+        const bool announced = one.withheld == Withheld::no;
+        if (announced == is_in(announced_, one.address)) continue;
+        log({.kind = EventKind::announce,
+             .level = announced || one.withheld == Withheld::drained ? EventLevel::info : EventLevel::warn,
+             .text = one.address.text() +
+                     (announced ? " is announced" : " is withdrawn: " + std::string(to_string(one.withheld)))},
+            now);
+    }
+    for (const Announced& old : announced_) {
+        const bool kept = std::ranges::find(next, old.address, &Announced::address) != next.end();
+        if (kept || old.withheld != Withheld::no) continue;
+        log({.kind = EventKind::announce, .text = old.address.text() + " is withdrawn: no service has it"}, now);
+    }
+}
+
 // ------------------------------------------------------------------------------------------------ guard and problems
 
 void Core::apply_guard(Now now) {
@@ -466,7 +558,7 @@ void Core::watch_guard(Now now) {
 
 std::vector<std::string> Core::problems() const {
     std::vector<std::string> all;
-    for (const Problem* problem : {&publication_problem_, &save_problem_, &guard_problem_}) {
+    for (const Problem* problem : {&publication_problem_, &save_problem_, &guard_problem_, &announce_problem_}) {
         if (!problem->text.empty()) all.push_back(problem->text);
     }
     if (seen_.alive && seen_.refused && seen_.refused > seen_.accepted) {

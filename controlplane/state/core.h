@@ -16,12 +16,16 @@
 
 #include "controlplane/compile/network_view.h"
 #include "controlplane/health/machine.h"
+#include "controlplane/network/announcer.h"
 #include "controlplane/network/guard.h"
 #include "controlplane/network/snapshot.h"
 #include "controlplane/publish/requests.h"
 #include "controlplane/publish/state_watch.h"
+#include "controlplane/state/announcement.h"
 #include "controlplane/state/events.h"
 #include "controlplane/state/plan.h"
+#include "controlplane/state/pulse.h"
+#include "controlplane/state/quorum.h"
 #include "controlplane/state/verdicts.h"
 #include "controlplane/state/wanted.h"
 #include "src/base/result.h"
@@ -53,6 +57,9 @@ class Outside {
     virtual Progress progress() = 0;
     virtual Status guard(const GuardRules& rules) = 0;
     virtual Result<bool> guard_present() = 0;
+    virtual Status announce(const Announcement& announcement) = 0;
+    // What is announced on a device already.
+    virtual Result<std::vector<IpAddress>> announced_on(const std::string& device) = 0;
     // Of the data plane that runs; see publish/requests.h.
     virtual Result<std::uint64_t> ask(const Asked& asked) = 0;
     virtual std::optional<RequestEnd> end_of(std::uint64_t request) = 0;
@@ -107,7 +114,7 @@ Passed passed(const Progress& progress, Generation generation);
 
 class Core {
   public:
-    static constexpr Duration housekeeping = Duration::milliseconds(250);
+    static constexpr Duration housekeeping = Pulse::interval;
     static constexpr Duration publication_poll = Duration::milliseconds(1);
     static constexpr Duration health_pacing = Duration::milliseconds(10);  // at most one publication for health in this
     static constexpr Duration retry = Duration::seconds(1);
@@ -138,6 +145,9 @@ class Core {
     const Wanted& wanted() const noexcept { return scene_.wanted; }
     const config::DesiredState& effective_state() const noexcept { return scene_.effective; }
     const Verdicts& verdicts() const noexcept { return scene_.verdicts; }
+    // In the order of the effective state's services.
+    const QuorumByFamily& quorum(std::size_t service) const noexcept { return quorums_.of(service); }
+    const std::vector<Announced>& announced() const noexcept { return announced_; }
     const HealthMachine& health() const noexcept { return health_; }
     const NetworkSnapshot& network() const noexcept { return network_; }
     const Events& events() const noexcept { return events_; }
@@ -195,6 +205,11 @@ class Core {
     void watch_dataplane(const Progress& progress, Now now);
     void watch_guard(Now now);
     void apply_guard(Now now);
+    void count_quorums(Now now);
+    void find_announced(Now now);
+    Fitness fitness(const Progress& progress) const;
+    void keep_announced(const Progress& progress, Now now);
+    void tell_announced(const std::vector<Announced>& next, Now now);
     void audit(const std::string& who, const std::vector<Change>& changes, Now now);
     void log(Event event, Now now);
 
@@ -213,10 +228,17 @@ class Core {
     std::vector<Waiter> waiters_{};
     std::vector<Errand> errands_{};
     Progress seen_{};  // when the data plane was last looked at
+    Pulse pulse_;
+    Quorums quorums_{};
+    std::uint64_t counted_change_{};      // the picture they were counted of
+    std::vector<Announced> announced_{};  // sorted by address
+    Instant next_announcement_{};         // even if nothing changed here: somebody else may have
+    Instant announce_not_before_{};       // after a failure
     Instant next_housekeeping_{};
     Instant next_guard_watch_{};
     Problem publication_problem_{};
     Problem guard_problem_{};
+    Problem announce_problem_{};
     Problem save_problem_{};
 };
 

@@ -6,8 +6,8 @@
 namespace shunt::controlplane {
 
 std::string_view to_string(EventKind kind) noexcept {
-    constexpr std::array<std::string_view, 8> names{"health",    "config",       "override", "publish",
-                                                    "dataplane", "controlplane", "audit",    "ha"};
+    constexpr std::array<std::string_view, 9> names{"health",       "config", "override", "publish", "dataplane",
+                                                    "controlplane", "audit",  "ha",       "announce"};
     return names[static_cast<std::size_t>(kind)];
 }
 

@@ -9,7 +9,17 @@
 
 namespace shunt::controlplane {
 
-enum class EventKind : std::uint8_t { health, config, overrides, publish, dataplane, controlplane, audit, ha };
+enum class EventKind : std::uint8_t {
+    health,
+    config,
+    overrides,
+    publish,
+    dataplane,
+    controlplane,
+    audit,
+    ha,
+    announce
+};
 enum class EventLevel : std::uint8_t { info, warn, error };
 std::string_view to_string(EventKind kind) noexcept;
 std::string_view to_string(EventLevel level) noexcept;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "controlplane/compile/compiler.h"
+#include "controlplane/network/announcer.h"
 #include "controlplane/network/guard.h"
 #include "controlplane/publish/publisher.h"
 #include "controlplane/state/core.h"
@@ -23,6 +24,10 @@ class LiveOutside : public Outside {
     Progress progress() override { return publisher_.progress(); }
     Status guard(const GuardRules& rules) override { return guard_.apply(rules); }
     Result<bool> guard_present() override { return guard_.present(); }
+    Status announce(const Announcement& announcement) override { return announcer_.announce(announcement); }
+    Result<std::vector<IpAddress>> announced_on(const std::string& device) override {
+        return announcer_.found_on(device);
+    }
     Result<std::uint64_t> ask(const Asked& asked) override { return publisher_.ask(asked); }
     std::optional<RequestEnd> end_of(std::uint64_t request) override { return publisher_.end_of(request); }
 
@@ -36,6 +41,7 @@ class LiveOutside : public Outside {
     Store store_;
     Publisher publisher_;
     Guard guard_;
+    Announcer announcer_{};
     Compiler compiler_;
     std::string seed_file_{};
     std::optional<HashSeed> seed_{};  // as read from seed_file_

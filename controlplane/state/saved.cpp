@@ -23,7 +23,8 @@ std::string hex(std::uint64_t value) {
 Json to_json(const Override& override, Now now) {
     Json json{{"service", override.service}, {"backend", override.backend},           {"owner", override.owner},
               {"reason", override.reason},   {"made_unix_ms", override.made_unix_ms}, {"expires_unix_ms", nullptr}};
-    if (override.kind == OverrideKind::state) {
+    if (override.kind == OverrideKind::node) json["node"] = true;
+    if (override.kind != OverrideKind::weight) {
         json["state"] = to_string(override.state);
     } else {
         json["weight"] = override.weight;
@@ -37,6 +38,7 @@ Json to_json(const Override& override, Now now) {
 // Throws what the JSON library throws when something is missing or of another type.
 Override override_from(const Json& json, Now now) {
     Override override{.service = json.at("service"), .backend = json.at("backend")};
+    if (json.contains("node")) override.kind = OverrideKind::node;
     if (json.contains("state")) {
         override.state = parse_backend_state(json.at("state").get<std::string>()).value();
     } else {

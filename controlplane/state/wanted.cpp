@@ -65,7 +65,9 @@ class ServicesByName {
 void forget_orphans(Wanted& wanted) {
     if (wanted.overrides.empty()) return;
     const ServicesByName services(wanted.desired.services);
-    std::erase_if(wanted.overrides, [&](const Override& override) { return services.backend(override) == nullptr; });
+    std::erase_if(wanted.overrides, [&](const Override& override) {
+        return override.kind != OverrideKind::node && services.backend(override) == nullptr;
+    });
 }
 
 class Decision {
@@ -126,13 +128,10 @@ class Decision {
     }
 
     Status operator()(const SetOverride& request) {
-        const auto* service = find_service(next_.desired, request.wanted.service);
-        if (service == nullptr) return no_service(request.wanted.service);
-        const auto backend = find_backend(*service, request.wanted.backend);
-        if (!backend) return backend.error();
         Override added = request.wanted;
-        added.backend = (*backend)->key();
-        const bool ready = added.kind == OverrideKind::state && added.state == BackendState::ready;
+        const auto configured = added.kind == OverrideKind::node ? of_node(added) : of_backend(added);
+        if (!configured) return configured.error();
+        const bool ready = added.kind != OverrideKind::weight && added.state == BackendState::ready;
         const auto before = std::find_if(next_.overrides.begin(), next_.overrides.end(),
                                          [id = added.id()](const Override& old) { return old.id() == id; });
         if (before != next_.overrides.end() && !ready) {
@@ -146,7 +145,7 @@ class Decision {
         std::erase_if(next_.overrides, [&](const Override& old) {
             return old.service == added.service && old.backend == added.backend && (ready || old.kind == added.kind);
         });
-        if (!(ready && (*backend)->state == BackendState::ready)) insert(std::move(added));
+        if (!(ready && *configured == BackendState::ready)) insert(std::move(added));
         return Done{};
     }
 
@@ -167,6 +166,21 @@ class Decision {
 
   private:
     void edited() { next_.origin = Origin::api; }
+    // What the configuration says of what is overridden; the backend is called by its key from now on.
+    Result<BackendState> of_backend(Override& added) const {
+        const auto* service = find_service(next_.desired, added.service);
+        if (service == nullptr) return no_service(added.service);
+        const auto backend = find_backend(*service, added.backend);
+        if (!backend) return backend.error();
+        added.backend = (*backend)->key();
+        return (*backend)->state;
+    }
+    Result<BackendState> of_node(const Override& added) const {
+        const bool heard = !next_.desired.announce_device.empty() || next_.desired.ha.has_value();
+        if (heard || added.state == BackendState::ready) return BackendState::ready;
+        return Error{.message = "nothing would tell anybody to send this node's traffic elsewhere",
+                     .remedy = "configure [announce] or [ha] first"};
+    }
     void insert(Override added) {
         const auto place = std::upper_bound(next_.overrides.begin(), next_.overrides.end(), added,
                                             [](const Override& a, const Override& b) { return a.id() < b.id(); });
@@ -198,11 +212,12 @@ std::string_view to_string(Origin origin) noexcept { return origin == Origin::fi
 std::uint64_t text_hash(std::string_view text) noexcept { return XXH64(text.data(), text.size(), 0); }
 
 std::string Override::id() const {
+    if (kind == OverrideKind::node) return "node";
     return service + "/" + backend + (kind == OverrideKind::state ? "/state" : "/weight");
 }
 
 std::string Override::value() const {
-    return kind == OverrideKind::state ? std::string(to_string(state)) : "weight " + std::to_string(weight);
+    return kind != OverrideKind::weight ? std::string(to_string(state)) : "weight " + std::to_string(weight);
 }
 
 std::string Override::text(Instant now) const {
@@ -252,6 +267,11 @@ Result<const config::Backend*> find_backend(const config::Service& service, std:
     return Error{.message = "service \"" + service.name + "\" has no backend \"" + std::string(name) + "\"",
                  .remedy = "`shunt backend list " + service.name + "` shows those it has",
                  .key = place};
+}
+
+bool is_drained(const Wanted& wanted) noexcept {
+    return std::any_of(wanted.overrides.begin(), wanted.overrides.end(),
+                       [](const Override& override) { return override.kind == OverrideKind::node; });
 }
 
 config::DesiredState effective(const Wanted& wanted) {

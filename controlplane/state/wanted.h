@@ -1,8 +1,8 @@
 // What is wanted: the desired state, and the overrides that lie above it. Plain values, and pure functions on them.
 //
 // An override says for one backend of one service "drain", "maint", "ready" or another weight, with an owner, a reason
-// and perhaps an end. The configuration may be replaced beneath it; it goes when it is removed, expires, or when its
-// backend is gone.
+// and perhaps an end; or of the whole node "drain". The configuration may be replaced beneath it; it goes when it is
+// removed, expires, or when its backend is gone.
 #pragma once
 
 #include <cstdint>
@@ -24,20 +24,20 @@ struct Now {
     std::int64_t unix_ms{};
 };
 
-enum class OverrideKind : std::uint8_t { state, weight };
+enum class OverrideKind : std::uint8_t { state, weight, node };
 
 struct Override {
-    std::string service{};
+    std::string service{};  // empty of the node
     std::string backend{};  // its key
     OverrideKind kind{OverrideKind::state};
-    config::BackendState state{config::BackendState::ready};  // kind state
+    config::BackendState state{config::BackendState::ready};  // kinds state and node
     std::uint32_t weight{};                                   // kind weight
     std::string owner{};
     std::string reason{};
     std::int64_t made_unix_ms{};
     std::optional<Instant> expires{};
 
-    std::string id() const;               // "web/198.18.2.11:443/state": at most one of a kind per backend
+    std::string id() const;               // "web/198.18.2.11:443/state", "node": at most one of a kind per backend
     std::string value() const;            // "drain", "weight 50"
     std::string text(Instant now) const;  // the same, with reason and end
     bool operator==(const Override&) const = default;
@@ -67,6 +67,9 @@ std::string name_of_service(const config::DesiredState& state, std::string_view 
 // By its key, "ADDR:PORT", where that is the VIP's also by the VIP's port, or by its address alone if only one backend
 // has that. An error says which it could be.
 Result<const config::Backend*> find_backend(const config::Service& service, std::string_view name);
+
+// The operator wants no traffic here.
+bool is_drained(const Wanted& wanted) noexcept;
 
 // The desired state with the overrides applied: what is compiled.
 config::DesiredState effective(const Wanted& wanted);

@@ -30,6 +30,9 @@ can be tried against the backends directly.
     restarts.py    experiments with one balancer
     keepalived.py  stock keepalived with the sample configurations
     pair.py        two balancers that share VIPs, and experiments with them
+    routing.py     stock BIRD and FRR with the sample configurations
+    ecmp.py        three balancers as equals behind a router, and experiments with them
+    node.py        a balancer of either that may lose its power
     resilience.py  what scripts/resilience does
 
 Beside it, without a network: bench.py, what scripts/bench does (docs/performance.md); bench_goals.py, the promises it

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from .laboratory import Lab
 from .modes import in_way, way_of
 from .namespace import Namespace
 from .network import BALANCER, BALANCER_INSIDE, VIP, Network
+from .node import Machine
 from .restarts import ready_backends
 from .shunt import Shunt
 from .track_file import TrackFile
@@ -52,13 +52,12 @@ class PairNetwork(Network):
                 for number, name in enumerate(NAMES)]
 
 
-class Node:
+class Node(Machine):
     """A balancer of a pair: Shunt and keepalived."""
 
     def __init__(self, lab: Lab, number: int, config: dict[str, Any]):
-        self.lab, self.name = lab, NAMES[number]
-        self.balancer = lab.network.balancers[number]
-        self.shunt = Shunt(lab, config, self.name, self.balancer)
+        balancer = lab.network.balancers[number]
+        super().__init__(lab, NAMES[number], balancer, Shunt(lab, config, NAMES[number], balancer))
         self.keepalived = Keepalived(self.shunt)
 
     @property
@@ -80,23 +79,13 @@ class Node:
         self.shunt.start_controlplane()
         self.keepalived.start()
 
-    def die(self) -> None:
-        """As by a power cut: the cable is dead and nothing runs any more."""
-        self.lab.network.switch.ip("link", "set", f"to-{self.name}", "down")
-        self.balancer.kill_all()
-
     def boot(self) -> None:
-        """After die(): a kernel that remembers nothing, a run directory that is empty, and then everything starts."""
+        """After die(): everything starts anew."""
         self.keepalived.stop()
-        self.shunt.stop()
-        shutil.rmtree(self.shunt.run_dir)
-        self.shunt.run_dir.mkdir()
-        self.balancer.ip("link", "set", "lan0", "xdp", "off")
-        self.balancer.ip("neighbour", "flush", "all", "nud", "all")
-        self.balancer.nft("flush ruleset")
+        self.lose_memory()
         for address in virtual_addresses(self.balancer):
             self.balancer.ip("address", "delete", address, "dev", "lan0")
-        self.lab.network.switch.ip("link", "set", f"to-{self.name}", "up")
+        self.plug_in()
         self.start()
 
 

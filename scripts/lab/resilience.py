@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Callable, Iterator, TextIO
 
-from . import damage, pair, restarts
+from . import damage, ecmp, pair, restarts
 from .experiment import Experiment, Row, Stages, Wish
 from .laboratory import REQUIRED, Unfit, check_environment, error_document
 from .modes import WAYS
@@ -18,7 +18,8 @@ from .shunt import CliFailed
 from .waiting import NotInTime
 
 EXPERIMENTS: dict[str, Experiment] = {experiment.name: experiment
-                                      for experiment in (*restarts.EXPERIMENTS, *damage.EXPERIMENTS, *pair.EXPERIMENTS)}
+                                      for experiment in (*restarts.EXPERIMENTS, *damage.EXPERIMENTS, *pair.EXPERIMENTS,
+                                                         *ecmp.EXPERIMENTS)}
 FAILURES = (NotInTime, ProcessEnded, CliFailed, CommandFailed, OSError, subprocess.SubprocessError)
 PROGRAMS = ("shunt", "shunt-dataplane", "shunt-controlplane", "shunt-decap")
 USUAL_REPEATS, USUAL_CONNECTIONS = 3, 200
@@ -102,7 +103,7 @@ def main(words: list[str]) -> int:
     out = sys.stderr if wanted.json else sys.stdout
     rows: list[Row] = []
     try:
-        check_environment((*REQUIRED, *pair.PROGRAMS))
+        check_environment((*REQUIRED, *pair.PROGRAMS, *ecmp.PROGRAMS))
         build()
         with Stages() as stages:
             for experiment, wish in wishes(wanted):

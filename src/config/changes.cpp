@@ -172,6 +172,7 @@ std::vector<Change> changed_keys(const DesiredState& before, const DesiredState&
     compare_next_hops(comparison, before, after);
     compare_services(comparison, before, after);
     comparison.tables("api", write_api(before, Form::complete), write_api(after, Form::complete));
+    comparison.tables("announce", write_announce(before, Form::complete), write_announce(after, Form::complete));
     comparison.tables("http", write_http(before, Form::complete), write_http(after, Form::complete));
     comparison.values("ha", write_ha(before, Form::complete), write_ha(after, Form::complete));
     return comparison.take();

@@ -132,6 +132,14 @@ struct Mss {
     bool operator==(const Mss&) const = default;
 };
 
+// How many backends have to be up for a service to be announced. Lost below `up`, found again at `up` and `hysteresis`
+// more.
+struct Quorum {
+    std::uint32_t up{1};
+    std::uint32_t hysteresis{0};
+    bool operator==(const Quorum&) const = default;
+};
+
 struct Service {
     std::string name{};
     std::vector<Vip> vips{};
@@ -147,6 +155,7 @@ struct Service {
     Tunnel tunnel{};
     Timeouts timeouts{};
     OnNoBackend on_no_backend{OnNoBackend::drop};
+    Quorum quorum{};
     std::optional<Check> check{};
     std::vector<Backend> backends{};
     Affinity effective_affinity() const noexcept { return affinity.value_or(traits_of(scheduler).affinity); }
@@ -175,6 +184,7 @@ struct DesiredState {
     std::string api_socket{};                     // empty: RUN_DIR/api.sock
     std::optional<AddressAndPort> http_listen{};  // absent: nowhere
     std::optional<Ha> ha{};                       // absent: no track files
+    std::string announce_device{};                // where VIPs are put; empty: placing them is not our business
     bool operator==(const DesiredState&) const = default;
 };
 

@@ -26,6 +26,7 @@ Tree write_next_hop(const NextHop& hop, Form form);
 Tree write_service(const Service& service, Form form);
 Tree write_backend(const Backend& backend, Form form);
 Tree write_api(const DesiredState& state, Form form);
+Tree write_announce(const DesiredState& state, Form form);
 Tree write_http(const DesiredState& state, Form form);
 Tree write_ha(const DesiredState& state, Form form);  // null if there is none
 

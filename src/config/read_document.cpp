@@ -14,6 +14,7 @@ auto one_of(const std::array<Word<T>, N>& words, Words later = {}) {
 }
 
 constexpr std::uint64_t most_flows = 1ULL << 30;
+constexpr std::uint32_t most_quorum = 65'534;  // backends of one service
 constexpr Duration shortest_timeout = Duration::seconds(1);
 constexpr Duration longest_timeout = Duration::seconds(7 * 24 * 3600);
 constexpr Duration shortest_check = Duration::milliseconds(10);
@@ -140,10 +141,15 @@ void read_tunnel(TableReader& table, Tunnel& tunnel) {
     table.optional("inner_mac", tunnel.inner_mac, as_mac);
 }
 
+void read_quorum(TableReader& table, Quorum& quorum) {
+    table.optional("up", quorum.up, between<std::uint32_t>(0, most_quorum));
+    table.optional("hysteresis", quorum.hysteresis, between<std::uint32_t>(0, most_quorum));
+}
+
 void read_service_keys_of_later_versions(TableReader& table) {
     Fixed fixed;
     table.optional("backends_from", fixed, one_of(backends_from_words, later_backends_from));
-    table.later({"sorry", "panic_threshold", "slow_start", "quorum", "outlier"});
+    table.later({"sorry", "panic_threshold", "slow_start", "outlier"});
 }
 
 constexpr Duration shortest_hold = Duration::milliseconds(100);
@@ -182,6 +188,7 @@ void read_service(TableReader& table, Service& service) {
     table.table("tunnel", [&service](TableReader& below) { read_tunnel(below, service.tunnel); });
     table.table("timeouts", [&service](TableReader& below) { read_timeouts(below, service.timeouts); });
     table.optional("on_no_backend", service.on_no_backend, one_of(no_backend_words, later_no_backend));
+    table.table("quorum", [&service](TableReader& below) { read_quorum(below, service.quorum); });
     table.table("check", [&service](TableReader& below) { read_check(below, service.check.emplace()); });
     table.tables("backend", service.backends, read_backend);
     read_service_keys_of_later_versions(table);
@@ -197,7 +204,9 @@ void read_state(TableReader& table, DesiredState& state) {
     table.table("api", [&state](TableReader& below) { below.optional("socket", state.api_socket, as_text); });
     table.table("http", [&state](TableReader& below) { below.optional("listen", state.http_listen, as_listen); });
     table.table("ha", [&state](TableReader& below) { read_ha(below, state.ha.emplace()); });
-    table.later({"announce", "sync"});
+    table.table("announce",
+                [&state](TableReader& below) { below.optional("device", state.announce_device, as_device); });
+    table.later({"sync"});
 }
 
 }  // namespace shunt::config

@@ -72,6 +72,7 @@ class Examiner : public Finder {
         dataplane();
         next_hops();
         services();
+        announce();
         examine_ha(*this);
         return take();
     }
@@ -174,6 +175,7 @@ class Examiner : public Finder {
             }
             table_size(service);
             check(service);
+            quorum(service);
             if (!service.flows) only_udp(service);
         }
         examine_schedulers(*this);
@@ -210,6 +212,27 @@ class Examiner : public Finder {
             refuse(at_vip(service, i),
                    "flows = \"off\" is for services of single packets, but " + service.vips[i].text() + " is tcp",
                    "use udp, or flows = \"on\"");
+        }
+    }
+
+    void quorum(const Service& service) {
+        const std::size_t count = service.backends.size();
+        const std::size_t needed = std::size_t{service.quorum.up} + service.quorum.hysteresis;
+        if (needed <= std::max<std::size_t>(count, 1)) return;
+        const bool never = service.quorum.up > count;
+        warn(at(service).child("quorum"),
+             "service " + quoted(service.name) + " has " + number(count) + " backends: " +
+                 (never ? "its quorum of " + number(service.quorum.up) + " is never there"
+                        : "a quorum that was lost comes back with " + number(needed) + ", which is never"),
+             "lower quorum.up or quorum.hysteresis, or add backends");
+    }
+    void announce() {
+        for (const Port& port : state_.dataplane.ports) {
+            const auto* af_xdp = std::get_if<AfXdpPort>(&port.kind);
+            if (af_xdp == nullptr || af_xdp->device != state_.announce_device) continue;
+            refuse(top("announce").child("device"),
+                   state_.announce_device + " is the interface of port " + quoted(port.name),
+                   "name a device that carries nothing but the VIPs, like \"shunt-vip\"");
         }
     }
 

@@ -106,6 +106,13 @@ Tree write_tunnel(const Tunnel& tunnel, Form form) {
     return writer.take();
 }
 
+Tree write_quorum(const Quorum& quorum, Form form) {
+    Writer writer(form);
+    writer.put("up", quorum.up);
+    writer.put("hysteresis", quorum.hysteresis, quorum.hysteresis != Quorum{}.hysteresis);
+    return writer.take();
+}
+
 }  // namespace
 
 Tree write_node(const Node& node, Form form) {
@@ -163,6 +170,12 @@ Tree write_api(const DesiredState& state, Form form) {
     return writer.take();
 }
 
+Tree write_announce(const DesiredState& state, Form form) {
+    Writer writer(form);
+    writer.put("device", text_or_null(state.announce_device), !state.announce_device.empty());
+    return writer.take();
+}
+
 Tree write_http(const DesiredState& state, Form form) {
     Writer writer(form);
     const auto text = [](const AddressAndPort& listen) { return address_and_port(listen.address, listen.port); };
@@ -209,6 +222,7 @@ Tree write_service(const Service& service, Form form) {
     writer.put("timeouts", write_timeouts(service.timeouts, form), service.timeouts != Timeouts{});
     writer.put("on_no_backend", word(no_backend_words, service.on_no_backend), false);
     writer.put("backends_from", "file", false);
+    writer.put("quorum", write_quorum(service.quorum, form), service.quorum != Quorum{});
     writer.put("check", or_null(service.check, [form](const Check& check) { return write_check(check, form); }),
                service.check.has_value());
     writer.put("backend", tables(service.backends, [form](const Backend& b) { return write_backend(b, form); }),
@@ -226,6 +240,7 @@ Tree write_state(const DesiredState& state, Form form) {
     writer.put("service", tables(state.services, [form](const Service& s) { return write_service(s, form); }),
                !state.services.empty());
     writer.put("api", write_api(state, form), !state.api_socket.empty());
+    writer.put("announce", write_announce(state, form), !state.announce_device.empty());
     writer.put("http", write_http(state, form), state.http_listen.has_value());
     writer.put("ha", write_ha(state, form), state.ha.has_value());
     return writer.take();

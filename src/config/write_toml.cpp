@@ -6,7 +6,8 @@ namespace {
 
 // Small tables that read better on one line.
 bool is_inline(std::string_view key) {
-    return key == "timeouts" || key == "expect" || key == "pcap" || key == "tunnel" || key == "track_files";
+    return key == "timeouts" || key == "expect" || key == "pcap" || key == "tunnel" || key == "track_files" ||
+           key == "quorum";
 }
 bool is_table(std::string_view key, const Tree& value) { return value.is_object() && !is_inline(key); }
 bool is_list_of_tables(const Tree& value) { return value.is_array() && !value.empty() && value[0].is_object(); }

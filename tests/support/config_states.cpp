@@ -143,6 +143,7 @@ Service service(Random& random) {
     if (coin(random)) result.dscp = number<std::uint8_t>(random, 1, 63);
     if (coin(random)) result.tunnel = tunnel(random);
     result.timeouts = {timeout(random), timeout(random), timeout(random), timeout(random)};
+    if (coin(random)) result.quorum = {number<std::uint32_t>(random, 0, 9), number<std::uint32_t>(random, 0, 9)};
     if (coin(random)) result.check = check(random);
     result.backends =
         distinct(several(random, 5, [&] { return backend(random); }), [](const Backend& b) { return b.key(); });
@@ -180,6 +181,7 @@ DesiredState random_state(Random& random) {
     state.services =
         distinct(several(random, 4, [&] { return service(random); }), [](const Service& s) { return s.name; });
     if (coin(random)) state.api_socket = text(random);
+    if (coin(random)) state.announce_device = "vip" + std::to_string(random.below(100));
     if (coin(random)) state.http_listen = AddressAndPort{address(random), number(random, 1, 65535)};
     if (coin(random)) state.ha = ha(random);
     return state;

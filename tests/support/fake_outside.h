@@ -37,6 +37,13 @@ class FakeOutside : public Outside {
         return Done{};
     }
     Result<bool> guard_present() override { return guard_there; }
+    Status announce(const Announcement& announcement) override {
+        ++announces;
+        if (cannot_announce) return Error{.message = "cannot make the device"};
+        announced = announcement;
+        return Done{};
+    }
+    Result<std::vector<IpAddress>> announced_on(const std::string&) override { return announced.addresses; }
     Result<std::uint64_t> ask(const Asked& what) override {
         if (!now_at.alive) return Error{.message = "no data plane runs that could do it"};
         asked.push_back(what);
@@ -57,8 +64,9 @@ class FakeOutside : public Outside {
         bool operator==(const Content&) const = default;
     };
     bool disk_full{}, inexpressible{}, no_memory{}, busy{};
-    bool guard_there{true};
-    int prepared{}, guards{};
+    bool guard_there{true}, cannot_announce{};
+    int prepared{}, guards{}, announces{};
+    Announcement announced{};
     Progress now_at{};
     Content candidate{}, published{};
     GuardRules guarded{};

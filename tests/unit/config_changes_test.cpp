@@ -99,6 +99,8 @@ TEST(Changes, NameTheKeyAndBothValues) {
     EXPECT_EQ(changes_of([](DesiredState& s) { s.dataplane.flows = 7; }), "~ dataplane.flows  1048576 -> 7\n");
     EXPECT_EQ(changes_of([](DesiredState& s) { s.node.name = "lb2"; }), "~ node.name  \"lb\" -> \"lb2\"\n");
     EXPECT_EQ(changes_of([](DesiredState& s) { s.api_socket = "/x"; }), "+ api.socket  \"/x\"\n");
+    EXPECT_EQ(changes_of([](DesiredState& s) { s.announce_device = "v"; }), "+ announce.device  \"v\"\n");
+    EXPECT_EQ(changes_of([](DesiredState& s) { s.services[0].quorum.up = 2; }), "~ service.web.quorum.up  1 -> 2\n");
     EXPECT_EQ(changes_of([](DesiredState& s) { s.services[0].check.reset(); }).substr(0, 45),
               "- service.web.check  { type = \"http\", path = ");
 }
@@ -188,7 +190,7 @@ TEST(Changes, AreThereWheneverStatesDiffer) {
         DesiredState other = one;
         EXPECT_TRUE(changed_keys(one, other).empty());
         const DesiredState fresh = test::random_state(random);
-        switch (random.below(5)) {
+        switch (random.below(6)) {
             case 0:
                 other.node = fresh.node;
                 break;
@@ -200,6 +202,9 @@ TEST(Changes, AreThereWheneverStatesDiffer) {
                 break;
             case 3:
                 other.services = fresh.services;
+                break;
+            case 4:
+                other.announce_device = fresh.announce_device;
                 break;
             default:
                 other.api_socket = fresh.api_socket;

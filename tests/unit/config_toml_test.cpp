@@ -300,22 +300,25 @@ TEST(Toml, RefusesDuplicates) {
 }
 
 TEST(Toml, RefusesFeaturesThatAreNotBuilt) {
-    for (const char* line :
-         {"panic_threshold = \"0%\"", "slow_start = \"30s\"", "quorum = { up = 2 }",
-          "[service.outlier]\nwindow = \"10s\"", "mode = \"full-nat\"", "on_no_backend = \"reset\"",
-          "sorry = \"198.18.0.1:80\"", "backends_from = \"api\"", "[service.check]\ntype = \"https\"",
-          "[service.check]\nvia = \"datapath\"", "[service.check]\nquery = { name = \"x\" }",
-          "[service.check]\ntype=\"http\"\nexpect = { body_regex = \"ok\" }"}) {
+    for (const char* line : {"panic_threshold = \"0%\"", "slow_start = \"30s\"", "[service.outlier]\nwindow = \"10s\"",
+                             "mode = \"full-nat\"", "on_no_backend = \"reset\"", "sorry = \"198.18.0.1:80\"",
+                             "backends_from = \"api\"", "[service.check]\ntype = \"https\"",
+                             "[service.check]\nvia = \"datapath\"", "[service.check]\nquery = { name = \"x\" }",
+                             "[service.check]\ntype=\"http\"\nexpect = { body_regex = \"ok\" }"}) {
         EXPECT_NE(in_service(line).find("not available in this version; "), std::string::npos) << in_service(line);
     }
     for (const char* text :
-         {"[announce]\ndevice = \"x\"", "[sync]\ngroup = \"g\"", "[node]\nnat_pool = [\"198.18.1.64/28\"]",
-          "[dataplane]\nidle = \"interrupt\"", "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\""}) {
+         {"[sync]\ngroup = \"g\"", "[node]\nnat_pool = [\"198.18.1.64/28\"]", "[dataplane]\nidle = \"interrupt\"",
+          "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\""}) {
         EXPECT_NE(sentence(text).find("not available in this version; "), std::string::npos) << sentence(text);
     }
 }
 
 const std::vector<std::pair<const char*, const char*>> wrong_in_service{
+    {"quorum", "2"},
+    {"quorum", "{ up = -1 }"},
+    {"quorum", "{ up = 65535 }"},
+    {"quorum", "{ down = 1 }"},
     {"vip", "\"198.18.0.10:443/tcp\""},
     {"vip", "[\"198.18.0.10:443\"]"},
     {"vip", "[\"198.18.0.10:443/icmp\"]"},

@@ -643,5 +643,24 @@ TEST(TableSizes, AreChosenOnceAndStay) {
     EXPECT_EQ(after.services[2].table_size, 65537U);
 }
 
+TEST(Validate, WarnsOfAQuorumThatIsNeverThere) {
+    const std::string two = backend("198.18.2.11") + backend("198.18.2.12");
+    const auto with = [&](const std::string& quorum) { return service("web", web_vip, "quorum = " + quorum) + two; };
+    EXPECT_NE(warning_in(with("{ up = 3 }")).find("\"web\" has 2 backends: its quorum of 3 is never there"),
+              std::string::npos);
+    EXPECT_NE(warning_in(with("{ up = 2, hysteresis = 1 }")).find("comes back with 3, which is never"),
+              std::string::npos);
+    EXPECT_TRUE(judged(with("{ up = 1, hysteresis = 1 }")).warnings.empty());
+    EXPECT_TRUE(judged(with("{ up = 0 }")).warnings.empty());
+    EXPECT_TRUE(judged(service("web", web_vip)).warnings.empty());
+}
+
+TEST(Validate, RefusesToPutVipsOnAPort) {
+    const std::string port = "[[dataplane.port]]\nname = \"lan0\"\naf_xdp = \"eth1\"\n";
+    EXPECT_NE(error_in("[announce]\ndevice = \"eth1\"\n" + port).find("eth1 is the interface of port \"lan0\""),
+              std::string::npos);
+    EXPECT_TRUE(judged("[announce]\ndevice = \"shunt-vip\"\n" + port).errors.empty());
+}
+
 }  // namespace
 }  // namespace shunt::config
