@@ -295,7 +295,8 @@ Documents Daemon::documents() {
     facts_.host_warnings = host_warnings();
     if (!open_problem_.empty()) facts_.host_warnings.push_back(open_problem_);
     facts_.ha = &ha_;
-    return {core_, state_file_.look(), outside_.tables(), facts_, now()};
+    const auto state = state_file_.look();
+    return {core_, state, state_file_.left(), outside_.tables(), facts_, now()};
 }
 
 // Soon, and once for however many events come together.
@@ -334,7 +335,10 @@ DataplaneSigns Daemon::dataplane_signs() {
     const auto state = watched_state_.look();
     if (!state || !watched_state_.held()) return {};
     const shm::StateHeader& header = state->header();
-    const shm::NodeHealth health = header.health.load(std::memory_order_acquire);
+    // Until it is ready the word may still be a predecessor's.
+    const bool ready = header.ready.load(std::memory_order_acquire) != 0;
+    constexpr shm::NodeHealth starting{.state = shm::NodeHealth::State::unfit, .fault = shm::NodeFault::starting};
+    const shm::NodeHealth health = ready ? header.health.load(std::memory_order_acquire) : starting;
     return {.held = true,
             .heartbeat = header.heartbeat.load(std::memory_order_relaxed),
             .health = health,

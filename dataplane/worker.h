@@ -23,6 +23,7 @@
 #include "dataplane/path/step.h"
 #include "dataplane/path/sweep_flows.h"
 #include "dataplane/ports/port.h"
+#include "dataplane/tables/other_tables.h"
 #include "src/base/clock.h"
 #include "src/shm/generation.h"
 #include "src/shm/state.h"
@@ -35,8 +36,9 @@ template <Port P, Clock C>
 class Worker {
   public:
     // `tables` and `state` are the two regions; `ports` are this worker's queues, by PortIndex. All must outlive it.
+    // `predecessors`: regions that the header of `state` names, in its order; each must live while it is kept.
     Worker(const std::byte* tables, const shm::State& state, WorkerIndex index, std::vector<P*> ports, const C& clock,
-           HandOver& hand_over);
+           HandOver& hand_over, std::span<const shm::StateReader> predecessors = {});
 
     // One burst of every port. Returns the number of packets it had: the caller decides how to idle.
     std::uint32_t poll_once() noexcept;
@@ -90,7 +92,7 @@ class Worker {
     FlowTable flows_;
     FlowSweep sweep_;
     SchedulerMemory schedulers_;
-    std::vector<FlowTable> others_;
+    OtherTables others_;
     LookAsideBudget look_aside_budget_;
     Fragments fragments_;
     LinkAddresses links_;
@@ -107,7 +109,7 @@ class Worker {
 
 template <Port P, Clock C>
 Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerIndex index, std::vector<P*> ports,
-                     const C& clock, HandOver& hand_over)
+                     const C& clock, HandOver& hand_over, std::span<const shm::StateReader> predecessors)
     : state_(state),
       index_(index),
       ports_(std::move(ports)),
@@ -121,14 +123,12 @@ Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerInd
       flows_(state.flows(index), state.header().flow_seed, live_, state.header().starts <= 1),
       sweep_(flows_.bucket_count()),
       schedulers_(live_, index, state.shape().workers, state.header().flow_seed.words[0]),
+      others_(state, index, predecessors),
       fragments_(state.header().flow_seed, static_cast<std::uint16_t>(state.shape().workers)),
       links_(state.links(), state.neighbours()),
       path_mtus_(state.path_mtus(), state.header().path_mtus_known),
       generations_(tables, state.header(), block_) {
     for (const P* port : ports_) port_macs_.push_back(port->mac());
-    for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
-        if (i != index.value) others_.emplace_back(state.flows(WorkerIndex(i)));
-    }
     go_online();
 }
 
@@ -183,13 +183,7 @@ template <Port P, Clock C>
 void Worker<P, C>::forget(std::span<const FlowKey> flows) noexcept {
     const HashSeed& seed = state_.header().flow_seed;
     for (const FlowKey& flow : flows) flows_.prefetch(flows_.first_bucket(hash_peer(seed, flow.peer, flow.peer_port)));
-    for (const FlowKey& flow : flows) {
-        const auto is_it = [&](const FlowEntry& entry) {
-            return entry.listener == flow.listener && entry.service_port == flow.service_port;
-        };
-        const std::uint64_t hash = hash_peer(seed, flow.peer, flow.peer_port);
-        if (const auto found = flows_.find(hash, flow.peer, flow.peer_port, is_it)) flows_.erase(found->position);
-    }
+    for (const FlowKey& flow : flows) flows_.forget(hash_peer(seed, flow.peer, flow.peer_port), flow);
 }
 
 template <Port P, Clock C>
@@ -198,7 +192,8 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
     const HashSeed& seed = state_.header().flow_seed;
     forwarding_.use(tables.generation(), path_mtus_.any_known());
     look_aside_budget_.refill();
-    FlowContext context{tables, flows_, others_, forget_list_, {tables, tick}, look_aside_budget_, block_};
+    FlowContext context{tables,       flows_,         others_.of_workers(), others_.left(),
+                        forget_list_, {tables, tick}, look_aside_budget_,   block_};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, tables.listener_map, seed, news_};

@@ -16,6 +16,7 @@
 #include "src/shm/generation.h"
 #include "src/shm/region.h"
 #include "src/shm/state.h"
+#include "src/shm/state_file.h"
 
 namespace shunt::cli {
 namespace {
@@ -33,13 +34,15 @@ struct Answer {
     Verdict verdict{Verdict::keep()};
     Lane lane;
     std::optional<std::uint16_t> worker{};  // whose flow table knew the flow
-    shm::Handle table_backend{};            // no flow is known, and the table is not all that the scheduler goes by
+    bool is_left{};                         // no worker's did yet, but a predecessor's
+    bool is_flow() const noexcept { return worker || is_left; }
+    shm::Handle table_backend{};  // no flow is known, and the table is not all that the scheduler goes by
 };
 
 // The two regions as a reader maps them. Without a data plane there is only the control plane's.
 struct Regions {
     shm::Region tables;
-    std::optional<shm::Region> state;
+    shm::StateFile state;
 };
 
 Result<Question> read_question(const Arguments& arguments) {
@@ -68,51 +71,42 @@ Result<Question> read_question(const Arguments& arguments) {
 }
 
 Result<Regions> open_regions(const std::string& directory) {
-    const auto whole = [](std::uint32_t version) { return shm::reads_layout(version); };
     auto tables = shm::Region::open(directory + "/tables", shm::Region::Access::read_only);
     if (!tables) return tables.error();
     const auto& header = tables->at<const shm::TablesHeader>(0);
-    if (header.magic != shm::tables_magic || !whole(header.version.load(std::memory_order_acquire))) {
+    if (header.magic != shm::tables_magic || !shm::reads_layout(header.version.load(std::memory_order_acquire))) {
         return Error{.message = "the tables are of another version",
                      .remedy = "use the tool that came with the daemons",
                      .file = tables->path()};
     }
-    Regions regions{std::move(*tables), {}};
-    if (auto state = shm::Region::open(directory + "/state", shm::Region::Access::read_only)) {
-        const auto& state_header = state->at<const shm::StateHeader>(0);
-        if (state_header.magic == shm::state_magic && whole(state_header.version.load(std::memory_order_acquire))) {
-            regions.state = std::move(*state);
-        }
-    }
-    return regions;
+    return Regions{std::move(*tables), shm::StateFile(directory + "/state")};
 }
 
-// Workers' tables as the steps take them: the steps only read the tables of others.
-std::vector<FlowTable> live_flows(const shm::StateReader& state) {
-    std::vector<FlowTable> flows;
+// Tables of flows as the steps take them: the steps only read those of others.
+void add_flows(std::vector<FlowTable>& flows, const shm::StateReader& state) {
     for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
         const auto buckets = state.flows(WorkerIndex(i));
         flows.emplace_back(std::span(const_cast<shm::FlowBucket*>(buckets.data()), buckets.size()));
     }
-    return flows;
 }
 
-Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple& tuple) {
+Answer decide(const shm::Tables& tables, Regions& regions, const FiveTuple& tuple) {
     std::vector<FlowTable> flows;
+    std::vector<FlowTable> left;
     HashSeed flow_seed{};
     Tick tick = Tick::at(MonotonicClock{}.now());
-    if (regions.state) {
-        const shm::StateReader state(regions.state->data());
-        flows = live_flows(state);
-        flow_seed = state.header().flow_seed;
-        tick = Tick::at(MonotonicClock{}.now() - Duration{state.header().downtime_nanoseconds});
+    if (const auto state = regions.state.look()) {
+        add_flows(flows, *state);
+        for (const shm::StateReader& region : regions.state.left()) add_flows(left, region);
+        flow_seed = state->header().flow_seed;
+        tick = Tick::at(MonotonicClock{}.now() - Duration{state->header().downtime_nanoseconds});
     }
     std::vector<shm::FlowBucket> own_memory(2);
     FlowTable own(own_memory, flow_seed);
     const auto counters = std::make_unique<shm::WorkerBlock>();
     const auto killed = std::make_unique<ForgetList>();  // none
     LookAsideBudget budget;
-    FlowContext context{tables, own, flows, *killed, {tables, tick}, budget, *counters};
+    FlowContext context{tables, own, flows, left, *killed, {tables, tick}, budget, *counters};
 
     Answer answer;
     answer.lane.tuple = tuple;
@@ -127,6 +121,10 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
         Lane lane = answer.lane;
         if (context.find(flows[i], lane)) answer.worker = answer.worker.value_or(i);
     }
+    answer.is_left = !answer.worker && answer.verdict.keeps() && std::ranges::any_of(left, [&](const auto& table) {
+        Lane lane = answer.lane;
+        return context.find(table, lane).has_value();
+    });
     const ForwardingCache cache(1);  // nothing was forwarded yet
     LookUpFlow look_up{context, cache};
     look_up.prefetch(answer.lane);
@@ -134,7 +132,7 @@ Answer decide(const shm::Tables& tables, const Regions& regions, const FiveTuple
     SchedulerMemory memory({}, WorkerIndex(0), 1, 0);
     if (answer.verdict.keeps()) answer.verdict = ChooseBackend{context, memory}.apply(answer.lane);
     const shm::ListenerRecord& listener = tables.listeners[answer.lane.listener.value];
-    const bool chosen = answer.verdict.keeps() && !answer.worker && answer.lane.direction == Direction::to_backend;
+    const bool chosen = answer.verdict.keeps() && !answer.is_flow() && answer.lane.direction == Direction::to_backend;
     if (chosen && listener.choice != Choice::by_table) {
         answer.table_backend = tables.choose(listener, tables.hash(listener, tuple));
         answer.lane.handle = {};  // whom a worker would choose, only that worker can say
@@ -196,8 +194,9 @@ std::string reason_of(const Answer& answer, const shm::Tables& tables) {
                target_of(tables.backend(answer.table_backend), answer.lane.tuple.destination_port);
     }
     const std::string status(text_of(tables.backend(answer.lane.handle).status));
-    return (answer.worker ? "a flow known to worker " + std::to_string(*answer.worker) : std::string("by the table")) +
-           "; the backend is " + status;
+    std::string known = answer.is_left ? "a flow that a data plane before this one left" : "by the table";
+    if (answer.worker) known = "a flow known to worker " + std::to_string(*answer.worker);
+    return known + "; the backend is " + status;
 }
 
 json describe(const Answer& answer, const shm::Tables& tables, const Question& question) {
@@ -230,7 +229,7 @@ json describe(const Answer& answer, const shm::Tables& tables, const Question& q
         const shm::BackendRecord& backend = tables.backend(answer.lane.handle);
         document["backend"] = key_of(backend);
         document["target"] = target_of(backend, question.tuple.destination_port);
-        document["source"] = answer.worker ? "flow" : "table";
+        document["source"] = answer.is_flow() ? "flow" : "table";
         if (answer.worker) document["worker"] = *answer.worker;
     }
     if (answer.table_backend)
@@ -264,12 +263,12 @@ void print(const Session& session, const json& d, const Question& question) {
 }
 
 // A generation is only lent to readers: what was read counts if the ring still names it afterwards.
-Result<json> ask(const Regions& regions, const Question& question) {
+Result<json> ask(Regions& regions, const Question& question) {
     const auto& header = regions.tables.at<const shm::TablesHeader>(0);
     constexpr int tries = 100;
     for (int i = 0; i < tries; ++i) {
-        const std::uint64_t accepted =
-            regions.state ? shm::StateReader(regions.state->data()).header().accepted.load() : 0;
+        const auto state = regions.state.look();
+        const std::uint64_t accepted = state ? state->header().accepted.load() : 0;
         const Generation generation(accepted ? accepted : header.published.load());
         const auto root = shm::find_root(header, generation);
         if (!root) continue;
@@ -285,7 +284,7 @@ int explain(const Arguments& arguments, const Session& session) {
     const auto question = read_question(arguments);
     if (!question) return fail(session, question.error(), exit_usage);
     const std::string beside = std::filesystem::path(session.socket).parent_path();
-    const auto regions = open_regions(arguments.get("--run-dir", beside) + "/shm");
+    auto regions = open_regions(arguments.get("--run-dir", beside) + "/shm");
     if (!regions) return fail(session, regions.error(), exit_unreachable);
     const auto document = ask(*regions, *question);
     if (!document) return fail(session, document.error());

@@ -23,18 +23,12 @@ std::optional<FileId> file_at(const std::string& path) {
     return FileId{status.st_dev, status.st_ino};
 }
 
-enum class Shape : std::uint8_t { complete, in_the_making, foreign };
-
-Shape shape_of(const shm::Region& region) {
-    if (region.reserved() < sizeof(shm::StateHeader)) return Shape::in_the_making;
-    const auto& header = region.at<const shm::StateHeader>(0);
-    const std::uint32_t version = header.version.load(std::memory_order_acquire);
-    if (version == 0) return Shape::in_the_making;
-    const bool ours = header.magic == shm::state_magic && shm::reads_layout(version) &&
-                      header.shape.workers <= shm::max_workers &&
-                      shm::StateLayout::of(header.shape).links <= region.reserved();
-    return ours ? Shape::complete : Shape::foreign;
+bool is_unfinished(const std::optional<shm::StateFlaw>& flaw, const shm::Region& region) {
+    return flaw && (flaw->kind == shm::StateFlaw::Kind::unfinished || region.reserved() < shm::first_worker_offset);
 }
+
+// What is mapped of a file that was cut short must not be touched; its holder cannot live either.
+bool was_cut(const shm::Region& region) { return region.file_bytes() < region.reserved(); }
 
 std::string text_in(const std::array<char, 16>& field) { return {field.data(), strnlen(field.data(), field.size())}; }
 
@@ -75,6 +69,7 @@ bool Progress::passed_by_all(Generation generation) const noexcept {
 }
 
 Status StateWatch::refresh() {
+    std::erase_if(regions_, [](const Watched& watched) { return was_cut(watched.region); });
     while (regions_.size() > 1 && !regions_.front().region.locked_by_other()) regions_.erase(regions_.begin());
     const auto file = path_.empty() ? std::nullopt : file_at(path_);
     const bool is_known =
@@ -83,18 +78,16 @@ Status StateWatch::refresh() {
     auto region = shm::Region::open(path_, shm::Region::Access::read_only);
     if (file_at(path_) != file) return Done{};  // it is just being replaced: the next look sees the new one
     if (!region) return region.error();
-    switch (shape_of(*region)) {
-        case Shape::in_the_making:
-            return Done{};
-        case Shape::foreign:
-            return Error{
-                .message = "the data plane's state has another layout than the one this control plane knows (" +
-                           std::to_string(shm::layout_version) + ")",
-                .remedy = "run both programs from the same release",
-                .file = path_};
-        case Shape::complete:
-            regions_.push_back({*std::move(region), file->device, file->inode});
+    const auto flaw = shm::flaw_of_state(region->data(), std::min(region->file_bytes(), region->reserved()));
+    if (is_unfinished(flaw, *region)) return Done{};
+    if (flaw) {
+        return Error{.message = "the data plane's state cannot be read: " + flaw->text +
+                                "; this control plane reads layouts " + std::to_string(shm::oldest_layout_read) +
+                                " to " + std::to_string(shm::layout_version),
+                     .remedy = "run both programs from the same release",
+                     .file = path_};
     }
+    regions_.push_back({*std::move(region), file->device, file->inode});
     return Done{};
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "controlplane/ha/ha.h"
@@ -29,7 +30,8 @@ struct ProcessFacts {
 
 struct Documents {
     const Core& core;
-    std::optional<shm::StateReader> state;  // of the data plane, if there ever was one
+    std::optional<shm::StateReader> state;   // of the data plane, if there ever was one
+    std::span<const shm::StateReader> left;  // by its predecessors, whose flows it still looks aside into
     shm::Tables tables;
     const ProcessFacts& facts;
     Now now;

@@ -32,10 +32,10 @@ bool FlowScans::step(Scan& scan) {
     }
     scan.incarnation = header.incarnation;
     const Tick now = Tick::at(documents.now.instant - Duration{header.downtime_nanoseconds});
-    const bool all =
-        scan.scan.step(*documents.state, documents.tables, now, lines_per_piece, [&](const shm::Flow& flow) {
-            if (flow.is_first()) scan.visit(flow, documents.tables);
-        });
+    const bool all = scan.scan.step({*documents.state, documents.left}, documents.tables, now, lines_per_piece,
+                                    [&](const shm::Flow& flow) {
+                                        if (flow.is_first()) scan.visit(flow, documents.tables);
+                                    });
     if (all) scan.done(shunt::Done{}, documents);
     return all;
 }

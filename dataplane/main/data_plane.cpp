@@ -80,7 +80,8 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& 
                                                         .memory_available = memory.available,
                                                         .huge_memory_available = memory.huge_bytes_free()});
     if (!state) return state.error();
-    spdlog::info("{}", state->remark());
+    spdlog::log(state->origin() == StateRegion::Origin::damaged ? spdlog::level::err : spdlog::level::info, "{}",
+                state->remark());
 
     std::unique_ptr<DataPlane> self(new DataPlane(settings, directory, *std::move(lock), std::move(ready),
                                                   std::move(watch), *std::move(ports), *std::move(state)));
@@ -144,13 +145,14 @@ Status DataPlane::start_neighbours() {
 }
 
 Status DataPlane::launch_workers() {
+    const auto predecessors = region_.predecessors().regions();
     for (std::uint16_t i = 0; i < settings_.workers; ++i) {
         auto running = std::make_unique<Running>();
         running->ports = ports_.queues_of(WorkerIndex(i), pools_[i]);
         std::vector<DpdkPort*> ports;
         for (auto& port : running->ports) ports.push_back(&port);
-        running->worker =
-            std::make_unique<DpdkWorker>(copy_->data(), state_, WorkerIndex(i), ports, clock_, hand_over_);
+        running->worker = std::make_unique<DpdkWorker>(copy_->data(), state_, WorkerIndex(i), ports, clock_, hand_over_,
+                                                       predecessors);
         running->loop = loop_of(*running);
         state_.workers()[i].core = cores_.workers[i];
         workers_.push_back(std::move(running));
@@ -162,7 +164,7 @@ Status DataPlane::launch_workers() {
         lists.push_back(&running->worker->forget_list());
         if (has_test_hooks()) wedges.push_back(&running->wedge);
     }
-    requests_.emplace(tables_region_.header(), state_, std::move(lists), std::move(wedges));
+    requests_.emplace(tables_region_.header(), state_, std::move(lists), std::move(wedges), &region_.predecessors());
     return Done{};
 }
 
@@ -214,6 +216,7 @@ void DataPlane::turn(Instant now) {
     if (acceptor_) take_newest(now);
     roll_out(now);
     if (requests_) requests_->turn(tables_, tick_at(now));
+    region_.predecessors().turn(state_, tables_, now, tick_at(now));
     if (now >= next_sums_) {
         flow_sums_.sum(state_);
         next_sums_ = now + FlowSums::interval;

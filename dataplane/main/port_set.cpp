@@ -203,6 +203,7 @@ void PortSet::describe(const shm::State& state) {
         block.interface_index = port.interface ? static_cast<std::uint32_t>(port.interface->index) : 0;
         port.received_before = 0;
         for (const auto& worker : state.workers()) port.received_before += worker.ports[i].received.read();
+        port.missed_before = block.driver_missed.read();
     }
 }
 
@@ -223,7 +224,7 @@ Status PortSet::count(const shm::State& state) {
         shm::PortBlock& block = state.ports()[i];
         const dpdk::DeviceCounters sum = port.count();
         block.driver_received.set(port.received_before + sum.received);
-        block.driver_missed.set(sum.missed);
+        block.driver_missed.set(port.missed_before + sum.missed);
         block.link_up.store(port.interface ? is_running(port.interface->name) : port.device->link_up(),
                             std::memory_order_relaxed);
         if (!port.steering) continue;

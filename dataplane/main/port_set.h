@@ -61,6 +61,7 @@ class PortSet {
         std::optional<dpdk::Device> device{};              // else
         std::vector<std::unique_ptr<XdpQueue>> sockets{};  // of the interface, by worker
         std::uint64_t received_before{};                   // by predecessors
+        std::uint64_t missed_before{};
 
         MacAddress mac() const noexcept { return interface ? interface->mac : device->mac(); }
         std::uint32_t mtu() const noexcept { return interface ? interface->mtu : device->mtu(); }

@@ -12,8 +12,12 @@ constexpr std::uint32_t lines_per_turn = 4096;
 }  // namespace
 
 Requests::Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
-                   std::vector<Wedge*> wedges)
-    : header_(&header), state_(state), workers_(std::move(workers)), wedges_(std::move(wedges)) {
+                   std::vector<Wedge*> wedges, Predecessors* predecessors)
+    : header_(&header),
+      state_(state),
+      workers_(std::move(workers)),
+      wedges_(std::move(wedges)),
+      predecessors_(predecessors) {
     state_.header().answered.store(header_->requested.load(std::memory_order_acquire), std::memory_order_release);
 }
 
@@ -55,7 +59,8 @@ void Requests::go_on(Kill& kill, const shm::Tables& tables, Tick now) {
     kill.found.clear();
     kill.given = 0;
     if (!kill.seen_all) {
-        kill.seen_all = kill.scan.step(state_, tables, now, lines_per_turn,
+        const auto left = predecessors_ == nullptr ? std::vector<shm::StateReader>{} : predecessors_->regions();
+        kill.seen_all = kill.scan.step({state_, left}, tables, now, lines_per_turn,
                                        [&](const shm::Flow& flow) { kill.found.push_back(flow.key); });
         kill.flows += kill.found.size();
         return;
@@ -68,7 +73,9 @@ void Requests::go_on(Kill& kill, const shm::Tables& tables, Tick now) {
 
 void Requests::give_next(Kill& kill) {
     const std::size_t count = std::min(ForgetList::size, kill.found.size() - kill.given);
-    for (ForgetList* worker : workers_) worker->give({kill.found.data() + kill.given, count});
+    const std::span<const shm::FlowKey> flows(kill.found.data() + kill.given, count);
+    for (ForgetList* worker : workers_) worker->give(flows);
+    if (predecessors_ != nullptr) predecessors_->forget(flows);  // from there nobody copies what is on the list
     kill.given += count;
 }
 

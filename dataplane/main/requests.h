@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dataplane/forget_list.h"
+#include "dataplane/main/predecessors.h"
 #include "dataplane/wedge.h"
 #include "src/shm/flow_scan.h"
 #include "src/shm/layout.h"
@@ -22,9 +23,9 @@ namespace shunt::dataplane {
 class Requests {
   public:
     // `workers`: where each of them is told, `wedges` where each is held up; none of these without test hooks. The
-    // tables region was bound; what was asked before is void.
+    // tables region was bound; what was asked before is void. `predecessors`: whose flows are killed as well.
     Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
-             std::vector<Wedge*> wedges = {});
+             std::vector<Wedge*> wedges = {}, Predecessors* predecessors = nullptr);
 
     // Another tables file has taken the place of the first, and its requests go on where those left off.
     void follow(const shm::TablesHeader& header) noexcept { header_ = &header; }
@@ -55,6 +56,7 @@ class Requests {
     shm::State state_;
     std::vector<ForgetList*> workers_;
     std::vector<Wedge*> wedges_;
+    Predecessors* predecessors_;  // null: there never were any
     std::optional<Kill> kill_{};
 };
 

@@ -1,109 +1,59 @@
 #include "dataplane/main/state_region.h"
 
-#include <linux/magic.h>
 #include <sys/random.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
-#include <optional>
-#include <system_error>
 #include <utility>
-#include <vector>
 
+#include "dataplane/main/accounts.h"
+#include "dataplane/main/state_files.h"
 #include "src/base/assert.h"
 
 namespace shunt::dataplane {
 namespace {
 
-namespace fs = std::filesystem;
+using Origin = StateRegion::Origin;
 
-constexpr std::string_view prefix = "state.";
+// What the region in force is to one who needs this; and why it is no more.
+struct Judgement {
+    Origin origin;
+    std::string reason{};
+};
 
-// The n of state.<n>; 0 if the name is another.
-std::uint64_t number_of(const std::string& name) {
-    std::uint64_t number = 0;
-    if (!name.starts_with(prefix)) return 0;
-    const char* end = name.data() + name.size();
-    const auto [parsed, error] = std::from_chars(name.data() + prefix.size(), end, number);
-    return error == std::errc{} && parsed == end ? number : 0;
+Judgement judge(const InForce& found, const StateNeeds& needs) {
+    if (!found.region) return {Origin::fresh};
+    if (found.flaw) return {Origin::damaged, found.flaw->text};
+    const auto& header = found.region->at<shm::StateHeader>(0);
+    const std::string boot_id(header.boot_id.data(), strnlen(header.boot_id.data(), header.boot_id.size()));
+    if (boot_id != needs.boot_id) return {Origin::fresh, "it is from before the last boot"};
+    const bool is_of_our_clock =
+        header.downtime_nanoseconds >= 0 && header.downtime_nanoseconds <= needs.now.nanoseconds;
+    if (!is_of_our_clock) return {Origin::damaged, "its header is damaged"};
+    const std::uint32_t version = header.version.load(std::memory_order_relaxed);
+    if (version != shm::layout_version) return {Origin::successor, "it has layout " + std::to_string(version)};
+    if (!(header.shape == needs.shape)) return {Origin::successor, "it is for another number of workers or flows"};
+    return {Origin::adopted};
 }
 
-std::vector<std::uint64_t> numbers_in(const std::string& directory) {
-    std::vector<std::uint64_t> numbers;
-    std::error_code ignored;
-    for (const auto& entry : fs::directory_iterator(directory, ignored)) {
-        if (const auto number = number_of(entry.path().filename())) numbers.push_back(number);
-    }
-    return numbers;
+std::string remark_on(const Judgement& judgement) {
+    if (judgement.reason.empty()) return "a new state region";
+    const bool given_up = judgement.origin != Origin::successor;
+    return std::string("a new state region; the flows of the old one are ") +
+           (given_up ? "given up: " : "looked for there: ") + judgement.reason;
 }
 
-std::string boot_id_of(const shm::StateHeader& header) {
-    return {header.boot_id.data(), strnlen(header.boot_id.data(), header.boot_id.size())};
-}
-
-// Why the region cannot be adopted; nothing if it can.
-std::optional<std::string> mismatch(const shm::Region& region, const StateNeeds& needs) {
-    if (region.file_bytes() < sizeof(shm::StateHeader)) return "it is cut short";
-    const auto& header = region.at<shm::StateHeader>(0);
-    if (header.magic != shm::state_magic) return "it is no state region";
-    if (header.version.load(std::memory_order_acquire) != shm::layout_version) return "it is of another layout version";
-    if (boot_id_of(header) != needs.boot_id) return "it is from before the last boot";
-    if (!(header.shape == needs.shape)) return "it is for another number of workers or flows";
-    if (region.file_bytes() < shm::StateLayout::of(needs.shape).total) return "it is cut short";
-    return std::nullopt;
-}
-
-bool is_newer(const shm::Region& region) {
-    if (region.file_bytes() < sizeof(shm::StateHeader)) return false;
-    const auto& header = region.at<shm::StateHeader>(0);
-    return header.magic == shm::state_magic && header.version.load(std::memory_order_acquire) > shm::layout_version;
-}
-
-std::uint64_t dropped_for_reasons(const shm::State& state, WorkerIndex worker) {
-    std::uint64_t sum = 0;
-    for (const auto& service : state.drops(worker)) {
-        for (const auto& counter : service.by_reason) sum += counter.read();
-    }
-    return sum;
-}
-
-// What the predecessor received and did not live to account for.
-void book_lost(const shm::State& state, WorkerIndex worker) {
-    shm::WorkerBlock& block = state.workers()[worker.value];
-    const std::uint64_t dropped = dropped_for_reasons(state, worker);
-    const std::uint64_t accounted = block.forwarded.read() + block.punted.read() + dropped;
-    const std::uint64_t lost = block.received.read() - std::min(block.received.read(), accounted);
-    state.drops(worker)[0].by_reason[static_cast<std::size_t>(shm::DropReason::lost_in_restart)].add(lost);
-    block.dropped.set(dropped + lost);
-}
-
-// Fragments that waited, or were on their way from one worker to another, are in no worker's count, only in those of
-// the ports.
-void book_fragments_lost(const shm::State& state) {
-    std::uint64_t arrived = 0;
-    std::uint64_t accounted = 0;
-    for (const auto& worker : state.workers()) {
-        accounted += worker.received.read();
-        for (const auto& port : worker.ports) arrived += port.received.read();
-    }
-    const std::uint64_t lost = arrived - std::min(arrived, accounted);
-    shm::WorkerBlock& first = state.workers()[0];
-    first.received.add(lost);
-    first.dropped.add(lost);
-    state.drops(WorkerIndex(0))[0].by_reason[static_cast<std::size_t>(shm::DropReason::lost_in_restart)].add(lost);
-}
-
-std::int64_t last_sign_of_life(const shm::State& state) {
-    std::int64_t last = state.header().heartbeat.load(std::memory_order_relaxed);
-    for (const auto& worker : state.workers()) {
-        last = std::max(last, static_cast<std::int64_t>(worker.heartbeat.read()));
-    }
-    return last;
+// A clock that is ahead of ours is none.
+Instant last_sign_of_life(const shm::StateReader& state, Instant now) {
+    std::int64_t last = 0;
+    const auto see = [&](std::int64_t sign) {
+        if (sign <= now.nanoseconds) last = std::max(last, sign);
+    };
+    see(state.header().heartbeat.load(std::memory_order_relaxed));
+    for (const auto& worker : state.workers()) see(static_cast<std::int64_t>(worker.heartbeat.read()));
+    return last != 0 ? Instant{last} : now;
 }
 
 template <class T>
@@ -117,40 +67,15 @@ void clear_counts_of_flows(const shm::State& state, WorkerIndex worker) noexcept
     clear(state.flow_offsets(worker));
 }
 
-std::string path_of(const std::string& directory, std::uint64_t number) {
-    return directory + "/" + std::string(prefix) + std::to_string(number);
+void copy_path_mtus(const shm::StateReader& from, const shm::State& to) noexcept {
+    std::memcpy(static_cast<void*>(to.path_mtus().data()), from.path_mtus().data(), to.path_mtus().size_bytes());
+    to.header().path_mtus_known.set(from.header().path_mtus_known.read());
 }
 
-Status put_in_force(const std::string& directory, std::uint64_t number) {
-    const std::string fresh = directory + "/state.new";
-    std::error_code error;
-    fs::remove(fresh, error);
-    fs::create_hard_link(path_of(directory, number), fresh, error);
-    if (!error) fs::rename(fresh, directory + "/state", error);
-    if (error)
-        return Error{.message = "cannot give the region its name: " + error.message(), .file = directory + "/state"};
-    return Done{};
-}
-
-// Is there room for a new region? Asked before the file grows: a full tmpfs or an empty machine is worse than a
-// refusal.
-Status require_room(const std::string& directory, std::uint64_t bytes, const StateNeeds& needs) {
-    struct statfs filesystem {};
-    if (::statfs(directory.c_str(), &filesystem) != 0) return Done{};
-    const bool huge = filesystem.f_type == HUGETLBFS_MAGIC;
-    std::uint64_t room = huge ? needs.huge_memory_available : needs.memory_available;
-    // hugetlbfs without a limit of its own says that it has no blocks.
-    const auto blocks = static_cast<std::uint64_t>(filesystem.f_bavail);
-    if (filesystem.f_blocks != 0) room = std::min(room, blocks * static_cast<std::uint64_t>(filesystem.f_bsize));
-    if (bytes <= room) return Done{};
-    const auto mebibytes = [](std::uint64_t n) { return std::to_string(n >> 20) + " MiB"; };
-    return Error{
-        .message = "too little memory for flows and counters: " + mebibytes(bytes) + " are needed, " + mebibytes(room) +
-                   " are there",
-        .remedy = std::string(huge ? "raise vm.nr_hugepages (sysctl -w vm.nr_hugepages=N)"
-                                   : "free some memory, or enlarge the file system (mount -o remount,size=N)") +
-                  ", or lower dataplane.flows",
-        .file = directory};
+void begin_life(shm::StateHeader& header, Instant now) noexcept {
+    header.started_at.store(now.nanoseconds, std::memory_order_relaxed);
+    header.pid.store(static_cast<std::uint32_t>(getpid()), std::memory_order_relaxed);
+    ++header.starts;
 }
 
 Error served_by_other(const shm::Region& region) {
@@ -159,6 +84,15 @@ Error served_by_other(const shm::Region& region) {
     return {.message = "another shunt-dataplane (pid " + std::to_string(pid) + ") serves this region",
             .remedy = "stop that one first, or give this one another --run-dir",
             .file = region.path()};
+}
+
+// Those of the region in force, before them itself. When its holder died is not known yet.
+Predecessors predecessors_of_heir(const std::string& directory, const shm::StateHeader& old) {
+    std::vector<shm::Predecessor> wanted{{number_in_force(directory), 0}};
+    const std::size_t kept =
+        std::min<std::size_t>(old.predecessors_kept.load(std::memory_order_relaxed), shm::max_predecessors);
+    wanted.insert(wanted.end(), old.predecessors.begin(), old.predecessors.begin() + static_cast<std::ptrdiff_t>(kept));
+    return Predecessors::open(directory, wanted, old);
 }
 
 }  // namespace
@@ -178,88 +112,131 @@ HashSeed random_seed() {
 }
 
 Result<StateRegion> StateRegion::take(const std::string& directory, const StateNeeds& needs) {
-    std::error_code error;
-    fs::create_directories(directory, error);
-    if (error) return Error{.message = "cannot make the directory: " + error.message(), .file = directory};
-    if (!fs::exists(directory + "/state", error)) return make(directory, needs, "a new state region");
-    auto region = shm::Region::open(directory + "/state", shm::Region::Access::read_write);
-    if (!region) return make(directory, needs, "a new state region: " + region.error().text());
-    if (!region->try_lock()) return served_by_other(*region);
-    if (is_newer(*region)) {
-        return Error{.message = "the state region has a newer layout than this program understands",
-                     .remedy = "start the version that made it, or remove the file to give up the flows it remembers",
-                     .file = region->path()};
+    auto found = find_in_force(directory);
+    if (!found) return found.error();
+    if (found->region && !found->region->try_lock()) return served_by_other(*found->region);
+    if (judge(*found, needs).origin == Origin::adopted) {
+        StateRegion result(directory, *std::move(found->region), Origin::adopted, "");
+        result.adopt(needs.now);
+        result.remove_others();
+        return result;
     }
-    if (const auto reason = mismatch(*region, needs)) {
-        return make(directory, needs, "a new state region; the flows of the old one are given up: " + *reason);
-    }
-    StateRegion result(*std::move(region), true, "");
-    result.adopt(needs.now);
-    return result;
+    auto made = make(directory, needs, *found);
+    if (!made) return made;
+    if (auto done = made->take_over(needs.now); !done) return done.error();
+    return made;
 }
 
-Result<StateRegion> StateRegion::make(const std::string& directory, const StateNeeds& needs, std::string remark) {
-    const auto others = numbers_in(directory);
-    const std::uint64_t number = others.empty() ? 1 : *std::max_element(others.begin(), others.end()) + 1;
+Result<StateRegion> StateRegion::prepare(const std::string& directory, const StateNeeds& needs) {
+    const auto found = find_in_force(directory);
+    if (!found) return found.error();
+    return make(directory, needs, *found);
+}
+
+Result<StateRegion> StateRegion::make(const std::string& directory, const StateNeeds& needs, const InForce& found) {
+    Judgement judgement = judge(found, needs);
+    if (judgement.origin == Origin::adopted) judgement = {Origin::successor, "it is in use"};
+    const auto others = state_numbers(directory);
+    const std::uint64_t number = others.empty() ? 1 : *std::ranges::max_element(others) + 1;
     const std::uint64_t bytes = shm::StateLayout::of(needs.shape).total;
-    if (auto room = require_room(directory, bytes, needs); !room) return room.error();
-    auto region = shm::Region::create(path_of(directory, number), bytes, bytes);
+    const auto room = require_room(directory, bytes, needs.memory_available, needs.huge_memory_available);
+    if (!room) return room.error();
+    auto region = shm::Region::create(path_of_state(directory, number), bytes, bytes);
     if (!region) return region.error();
     if (!region->try_lock()) return served_by_other(*region);
 
-    auto& header = region->at<shm::StateHeader>(0);
+    StateRegion made(directory, *std::move(region), judgement.origin, remark_on(judgement));
+    auto& header = made.region_.at<shm::StateHeader>(0);
+    HashSeed seed = needs.flow_seed;
+    if (judgement.origin == Origin::successor) {
+        const auto& old = found.region->at<shm::StateHeader>(0);
+        seed = old.flow_seed;  // so flows are found there by the same hash
+        made.predecessors_ = predecessors_of_heir(directory, old);
+        made.predecessors_.name_in(header);
+    }
     needs.boot_id.copy(header.boot_id.data(), header.boot_id.size() - 1);
     header.incarnation = number;
-    header.starts = 1;
-    header.heartbeat.store(needs.now.nanoseconds, std::memory_order_relaxed);
-    header.started_at.store(needs.now.nanoseconds, std::memory_order_relaxed);
-    header.pid.store(static_cast<std::uint32_t>(getpid()), std::memory_order_relaxed);
-    shm::format_state(region->data(), needs.shape, needs.flow_seed);
+    shm::format_state(made.region_.data(), needs.shape, seed);
+    return made;
+}
 
-    if (auto done = put_in_force(directory, number); !done) return done.error();
-    for (const auto old : others) {
-        std::error_code ignored;
-        fs::remove(path_of(directory, old), ignored);
+Status StateRegion::take_over(Instant now) {
+    shm::StateHeader& header = state().header();
+    unseal();
+    const auto left = predecessors_.regions();
+    if (!left.empty()) {
+        const shm::StateReader& from = left.front();
+        const Instant died = last_sign_of_life(from, now);
+        header.downtime_nanoseconds = from.header().downtime_nanoseconds + (now - died).nanoseconds;
+        header.tables_identity = from.header().tables_identity;
+        predecessors_.date_newest(died);
+        predecessors_.name_in(header);
+        copy_path_mtus(from, state());
+        inherit_counters(from, state());
+        book_lost(state());
     }
-    return StateRegion(*std::move(region), false, std::move(remark));
+    header.heartbeat.store(now.nanoseconds, std::memory_order_relaxed);
+    begin_life(header, now);
+    seal();
+    if (auto done = put_in_force(); !done) return done;
+    remove_others();
+    return Done{};
+}
+
+Status StateRegion::put_in_force() { return dataplane::put_in_force(directory_, state().header().incarnation); }
+
+void StateRegion::remove_others() const {
+    const std::uint64_t own = number_in_force(directory_);
+    for (const std::uint64_t number : state_numbers(directory_)) {
+        if (number != own && !predecessors_.has(number)) remove_state(directory_, number);
+    }
 }
 
 void StateRegion::adopt(Instant now) noexcept {
     const shm::State state(region_.data());
     shm::StateHeader& header = state.header();
-    const std::int64_t downtime = std::max<std::int64_t>(0, now.nanoseconds - last_sign_of_life(state));
+    const Duration downtime = now - last_sign_of_life(state, now);
     // What is published is validated again before anybody uses it.
     header.accepted.store(0, std::memory_order_seq_cst);
+    header.attaching.store(0, std::memory_order_relaxed);
     header.steered.store(0, std::memory_order_relaxed);
     header.ready.store(0, std::memory_order_relaxed);
     for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
         state.workers()[i].online.store(0, std::memory_order_relaxed);
         state.workers()[i].passed.store(0, std::memory_order_relaxed);
-        book_lost(state, WorkerIndex(i));
         clear_counts_of_flows(state, WorkerIndex(i));
     }
-    book_fragments_lost(state);
+    book_lost(state);
+    const std::size_t kept =
+        std::min<std::size_t>(header.predecessors_kept.load(std::memory_order_relaxed), shm::max_predecessors);
+    predecessors_ = Predecessors::open(directory_, std::span(header.predecessors).first(kept), header);
+    unseal();
+    predecessors_.name_in(header);
     // In this order: a death in between makes flows a little older, never younger than now.
     header.heartbeat.store(now.nanoseconds, std::memory_order_relaxed);
-    header.downtime_nanoseconds += downtime;
-    header.started_at.store(now.nanoseconds, std::memory_order_relaxed);
-    header.pid.store(static_cast<std::uint32_t>(getpid()), std::memory_order_relaxed);
-    ++header.starts;
+    header.downtime_nanoseconds += downtime.nanoseconds;
+    begin_life(header, now);
+    seal();
     remark_ = "adopted state." + std::to_string(header.incarnation) + " and its flows after " +
-              std::to_string(downtime / 1'000'000) + " ms";
+              std::to_string(downtime.in_milliseconds()) + " ms";
 }
 
 bool StateRegion::bind_tables(std::uint64_t identity) noexcept {
-    const shm::State state(region_.data());
-    const std::uint64_t before = std::exchange(state.header().tables_identity, identity);
-    if (before == 0 || before == identity) return true;
-    for (std::uint16_t i = 0; i < state.shape().workers; ++i) {
-        clear(state.flows(WorkerIndex(i)));
-        clear(state.backends(WorkerIndex(i)));
-        clear_counts_of_flows(state, WorkerIndex(i));
+    shm::StateHeader& header = state().header();
+    unseal();
+    const std::uint64_t before = std::exchange(header.tables_identity, identity);
+    const bool is_other = before != 0 && before != identity;
+    if (is_other) {
+        predecessors_.give_up(header);
+        for (std::uint16_t i = 0; i < state().shape().workers; ++i) {
+            clear(state().flows(WorkerIndex(i)));
+            clear(state().backends(WorkerIndex(i)));
+            clear_counts_of_flows(state(), WorkerIndex(i));
+        }
+        clear(state().links());
     }
-    clear(state.links());
-    return false;
+    seal();
+    return !is_other;
 }
 
 }  // namespace shunt::dataplane

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <algorithm>
+#include <span>
 
 #include "dataplane/path/look_up_flow.h"
 #include "dataplane/schedulers/list.h"
@@ -78,18 +79,22 @@ struct ChooseBackend {
     }
 
     Verdict look_aside(Lane& lane) noexcept {
-        if (context.others.empty()) return may_choose(lane);
+        if (context.others.empty() && context.left.empty()) return may_choose(lane);
         if (!context.budget.take(lane.direction)) return over_budget(lane);
         context.counters.look_asides.add(1);
-        for (const FlowTable& other : context.others) {
-            const auto found = context.find(other, lane);
+        const bool found = look_into(context.others, lane, false) || look_into(context.left, lane, true);
+        return found ? Verdict::keep() : may_choose(lane);
+    }
+    bool look_into(std::span<const FlowTable> tables, Lane& lane, bool left) noexcept {
+        for (const FlowTable& table : tables) {
+            const auto found = context.find(table, lane);
             if (!found) continue;
-            if (lane.is_quote()) return Verdict::keep();
-            context.copy(lane, next_state(lane, found->entry.state));
+            if (lane.is_quote()) return true;
+            context.copy(lane, next_state(lane, found->entry.state), left);
             context.counters.flows_copied.add(1);
-            return Verdict::keep();
+            return true;
         }
-        return may_choose(lane);
+        return false;
     }
 
     // TCP repeats, and a reply must not be let through untranslated. A datagram to a listener goes by the table, but
@@ -177,7 +182,8 @@ struct ChooseBackend {
         };
         if (is_known_to(context.own)) return true;
         const bool is_killed = context.killed.contains(flow.peer, flow.peer_port, flow.listener);
-        return !is_killed && std::ranges::any_of(context.others, is_known_to);
+        return !is_killed &&
+               (std::ranges::any_of(context.others, is_known_to) || std::ranges::any_of(context.left, is_known_to));
     }
 };
 

@@ -37,7 +37,8 @@ struct LookAsideBudget {
 struct FlowContext {
     const shm::Tables& tables;
     FlowTable& own;
-    std::span<const FlowTable> others;  // of the other workers; later also the predecessor's
+    std::span<const FlowTable> others;  // of the other workers
+    std::span<const FlowTable> left;    // by data planes that are gone
     const ForgetList& killed;           // flows that are not to be copied from there
     FlowPolicy policy;
     LookAsideBudget& budget;
@@ -108,9 +109,9 @@ struct FlowContext {
         return count(known == Own::nothing ? own.insert_stranger(lane.bucket_hash, key_of(lane), entry, classify)
                                            : own.insert(lane.bucket_hash, key_of(lane), entry, classify));
     }
-    // Another worker chose; if there is no room, it is asked again.
-    void copy(const Lane& lane, FlowState state) noexcept {
-        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, false};
+    // Somebody else chose; if there is no room, it is asked again. Who copies what was left is the flow's owner now.
+    void copy(const Lane& lane, FlowState state, bool owned) noexcept {
+        const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, owned};
         const auto classify = [this](const FlowEntry& other) { return policy.classify(other); };
         count(own.insert(lane.bucket_hash, key_of(lane), entry, classify));
     }

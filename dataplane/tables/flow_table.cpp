@@ -12,8 +12,9 @@ void FlowTable::clear(Position position) noexcept {
         unit.meta.store(make_tag(Kind::empty, {}, sequence_of(old) + 1), std::memory_order_release);
     };
     wipe(units[position.unit]);
-    if (kind_of(meta) == Kind::wide_first) wipe(units[position.unit + 1U]);
-    if (kind_of(meta) == Kind::wide_second) wipe(units[position.unit - 1U]);
+    const Kind kind = kind_at(position.unit, meta);
+    if (kind == Kind::wide_first) wipe(units[position.unit + 1U]);
+    if (kind == Kind::wide_second) wipe(units[position.unit - 1U]);
 }
 
 void FlowTable::put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept {
@@ -50,5 +51,23 @@ void FlowTable::recount(std::uint32_t bucket, std::uint64_t before, std::uint64_
 }
 
 void FlowTable::erase(Position position) noexcept { clear(position); }
+
+bool FlowTable::is_twin(Position position) const noexcept {
+    const auto flow = read(position);
+    if (!flow) return false;
+    const std::uint64_t hash = hash_peer(seed_, flow->key.peer, flow->key.peer_port);
+    const std::uint32_t other = shm::other_bucket(hash, buckets_.size(), position.bucket);
+    const auto is_it = [&](const FlowEntry& entry) {
+        return entry.listener == flow->key.listener && entry.service_port == flow->key.service_port;
+    };
+    return other != position.bucket && find_in(other, flow->key.peer, flow->key.peer_port, is_it).has_value();
+}
+
+void FlowTable::forget(std::uint64_t hash, const FlowKey& flow) noexcept {
+    const auto is_it = [&](const FlowEntry& entry) {
+        return entry.listener == flow.listener && entry.service_port == flow.service_port;
+    };
+    while (const auto found = find(hash, flow.peer, flow.peer_port, is_it)) erase(found->position);
+}
 
 }  // namespace shunt::dataplane

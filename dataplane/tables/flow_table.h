@@ -165,6 +165,12 @@ class FlowTable {
             recount(position.bucket, before, word.load(std::memory_order_relaxed));
     }
     void erase(Position position) noexcept;
+    // Erases the flow, also where a death while it moved left it twice.
+    void forget(std::uint64_t hash, const FlowKey& flow) noexcept;
+    // The flow whose entry begins there; nothing if none does.
+    std::optional<shm::StoredFlow> read(Position position) const noexcept {
+        return shm::read_flow(buckets_[position.bucket], position.unit);
+    }
 
     // One bucket of the sweep, which begins with the first: what `policy.is_over(entry)` is erased; the rest is
     // counted, if `policy.is_current(entry)` and it was not yet.
@@ -348,10 +354,17 @@ class FlowTable {
         if (!is_whole || !is_peers || tail.peer_port != peer_port) return std::nullopt;
         return shm::flow_entry(meta, tail.listener, tail.service_port);
     }
+    // What a unit is part of. Where memory was damaged it may say what cannot be: half of an entry that would reach
+    // beyond its place is no entry.
+    static Kind kind_at(std::uint8_t unit, std::uint64_t meta) noexcept {
+        const Kind kind = kind_of(meta);
+        const bool cannot_be = kind == (unit % 2 == 0 ? Kind::wide_second : Kind::wide_first);
+        return cannot_be ? Kind::empty : kind;
+    }
     // Where the entry begins of which a unit is part, if it is part of one.
     Position beginning(Position of) const noexcept {
         const std::uint64_t meta = buckets_[of.bucket].units[of.unit].meta.load(std::memory_order_relaxed);
-        return {of.bucket, static_cast<std::uint8_t>(of.unit - (kind_of(meta) == Kind::wide_second))};
+        return {of.bucket, static_cast<std::uint8_t>(of.unit - (kind_at(of.unit, meta) == Kind::wide_second))};
     }
     // The entry that begins in a unit; for the owner, who needs no proof that nobody writes meanwhile.
     std::optional<FlowEntry> entry_at(Position position) const noexcept {
@@ -361,7 +374,7 @@ class FlowTable {
             const std::uint64_t key = units[0].key.load(std::memory_order_relaxed);
             return shm::flow_entry(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
         }
-        if (kind_of(meta) != Kind::wide_first) return std::nullopt;
+        if (kind_at(position.unit, meta) != Kind::wide_first) return std::nullopt;
         const WideTail tail = WideTail::decode(units[1].meta.load(std::memory_order_relaxed));
         return shm::flow_entry(meta, tail.listener, tail.service_port);
     }
@@ -379,6 +392,8 @@ class FlowTable {
     bool vacate(Position place, std::uint8_t width, std::uint32_t moves, Search<Classify>& search) noexcept;
     template <class Classify>
     bool move_away(Position from, std::uint32_t moves, Search<Classify>& search) noexcept;
+    // Does the flow have an entry in the other of its buckets as well? A predecessor died while it moved.
+    bool is_twin(Position position) const noexcept;
     void recount(std::uint32_t bucket, std::uint64_t before, std::uint64_t after) noexcept;
     void clear(Position position) noexcept;
     void put(Position position, const FlowKey& key, const FlowEntry& entry) noexcept;
@@ -518,7 +533,7 @@ void FlowTable::tidy(std::uint32_t bucket, const Policy& policy) noexcept {
         if (!entry) continue;
         const std::uint64_t meta = buckets_[bucket].units[unit].meta.load(std::memory_order_relaxed);
         if (is_new && counts(bucket, meta) && policy.is_current(*entry)) live_.add(entry->handle);
-        if (policy.is_over(*entry)) clear({bucket, unit});
+        if (policy.is_over(*entry) || (is_new && is_twin({bucket, unit}))) clear({bucket, unit});
     }
 }
 

@@ -1,4 +1,4 @@
-"""What may befall the tables file, the channel between the two daemons, and what has to come of it: nothing."""
+"""What may befall the files the daemons share, and what has to come of it: nothing."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ VERSION = range(56, 60)
 PUBLISHED, ROOTS, ROOT_BYTES, ROOT_RING = 64, 128, 64, 8
 BLOCK_HEADER = struct.Struct("<IIQQQ")  # magic, kind, size, serial, checksum
 FLIPS, BURSTS = 500, 5  # of one strike
+STATE_FLIPS = 10_000
 
 
 def tables_file(shunt: Shunt) -> Path:
     return shunt.run_dir / "shm" / "tables"
 
 
+def state_file(shunt: Shunt) -> Path:
+    return shunt.run_dir / "shm" / "state"
+
+
 # Damages
+
 
 def flip_bits(file: Path, number: int, random: Random) -> None:
     """Random bits, every other one in the header; whoever maps the file sees them at once."""
@@ -39,6 +45,18 @@ def flip_bits(file: Path, number: int, random: Random) -> None:
             while at in VERSION:
                 at = random.randrange(HEADER_BYTES if count % 2 else len(region))
             region[at] ^= 1 << random.randrange(8)
+
+
+def flip_bit(file: Path, bit: int) -> None:
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
+        region[bit // 8] ^= 1 << bit % 8
+
+
+def flip_body(file: Path, number: int, random: Random) -> None:
+    """Random bits behind the header of a state region, which has a seal."""
+    with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
+        for _ in range(number):
+            region[random.randrange(HEADER_BYTES, len(region))] ^= 1 << random.randrange(8)
 
 
 def overwrite(file: Path, random: Random) -> None:
@@ -162,4 +180,39 @@ class RegionTables(LoadExperiment):
                 "table_hash_same": shunt.hashes() == before and all(one["table_hash_same"] for one in struck)}
 
 
-EXPERIMENTS = (RegionTables(),)
+# Of the state region, whose header has a seal, and the rest nothing that could do harm.
+STATE_DAMAGES: dict[str, Callable[[Path, Random], None]] = {
+    "a bit of the header": lambda file, random: flip_bit(file, random.randrange(128 * 8)),
+    "bits of the rest": lambda file, random: flip_body(file, STATE_FLIPS, random),
+    "cut short": lambda file, random: cut_short(file, random.random() * 0.9),
+}
+
+
+class RegionState(LoadExperiment):
+    """The data plane dies and its memory is damaged. Its successor begins anew, and says so, or can live with it. The
+    tables have not changed, so they tell whose a connection is that nobody remembers."""
+
+    name = "region-state"
+    promises = (Promise("reset", 0), Promise("crashes", 0), Promise("refused", least=1), Promise("conservation_error", 0))
+    stage = staticmethod(one_balancer)
+
+    def strike(self, stage: Stage) -> dict[str, Any]:
+        shunt, random = stage.shunt, stage.notes.setdefault("random", Random(1))
+        refused = crashes = 0
+        for damage in STATE_DAMAGES.values():
+            said = given_up(stage)
+            shunt.kill("dataplane")
+            damage(state_file(shunt), random)
+            shunt.start_dataplane()
+            shunt.wait_serving()
+            refused += given_up(stage) - said
+            crashes += crashed(shunt)
+        return {"flips": STATE_FLIPS + 1, "refused": refused, "crashes": crashes}
+
+
+def given_up(stage: Stage) -> int:
+    """How often a data plane said that the flows of its predecessor are given up."""
+    return stage.lab.log("shunt-dataplane").read_text().count("are given up")
+
+
+EXPERIMENTS = (RegionTables(), RegionState())

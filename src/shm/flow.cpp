@@ -37,4 +37,14 @@ std::optional<StoredFlow> read_flow(const FlowBucket& bucket, std::uint8_t unit)
     return stored;
 }
 
+std::optional<FlowEntry> find_flow(std::span<const FlowBucket> table, std::uint64_t hash, const FlowKey& key) noexcept {
+    return look_into_both(table, hash, [&](std::uint32_t bucket) -> std::optional<FlowEntry> {
+        for (std::uint8_t unit = 0; unit < units_per_bucket; ++unit) {
+            const auto stored = read_flow(table[bucket], unit);
+            if (stored && stored->key == key) return stored->entry;
+        }
+        return std::nullopt;
+    });
+}
+
 }  // namespace shunt::shm

@@ -93,6 +93,9 @@ auto look_into_both(std::span<const FlowBucket> table, std::uint64_t hash, Look&
     }
 }
 
+// The entry of a flow in a table, while its owner may move it.
+std::optional<FlowEntry> find_flow(std::span<const FlowBucket> table, std::uint64_t hash, const FlowKey& key) noexcept;
+
 constexpr bool is_expired(const FlowEntry& entry, const ListenerRecord& listener, Tick now) noexcept {
     return now.since(entry.seen) > listener.timeouts[entry.state];
 }

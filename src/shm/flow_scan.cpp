@@ -17,7 +17,7 @@ class Merge {
         const BackendRecord* backend = backend_of(tables_, entry, listener_, now_);
         if (backend == nullptr) return;
         const std::uint32_t idle = now_.since(entry.seen);
-        if (flow_.workers == 0 || idle < flow_.idle) {
+        if (is_empty() || idle < flow_.idle) {
             flow_.entry = entry;
             flow_.backend = backend;
             flow_.idle = idle;
@@ -25,6 +25,7 @@ class Merge {
         flow_.workers |= std::uint64_t{1} << worker;
         established_ = established_ || entry.state == FlowState::established;
     }
+    bool is_empty() const noexcept { return flow_.backend == nullptr; }
     Flow flow() const noexcept {
         Flow flow = flow_;
         flow.listener = &listener_;
@@ -39,16 +40,6 @@ class Merge {
     Flow flow_{};
     bool established_{};
 };
-
-std::optional<FlowEntry> find(std::span<const FlowBucket> table, std::uint64_t hash, const FlowKey& key) noexcept {
-    return look_into_both(table, hash, [&](std::uint32_t bucket) -> std::optional<FlowEntry> {
-        for (std::uint8_t unit = 0; unit < units_per_bucket; ++unit) {
-            const auto stored = read_flow(table[bucket], unit);
-            if (stored && stored->key == key) return stored->entry;
-        }
-        return std::nullopt;
-    });
-}
 
 bool holds(const Be16& wanted, Be16 port) noexcept { return wanted == Be16{} || wanted == port; }
 
@@ -67,6 +58,14 @@ bool key_matches(const FlowFilter& filter, const FlowKey& key, const ListenerRec
            (filter.family == 0 || filter.family == static_cast<std::uint8_t>(key.peer.family()));
 }
 
+void prefetch_candidates(const StateReader& region, std::uint64_t hash) noexcept {
+    for (std::uint16_t i = 0; i < region.shape().workers; ++i) {
+        const auto table = region.flows(WorkerIndex(i));
+        prefetch(&table[first_bucket(hash, table.size())]);
+        prefetch(&table[second_bucket(hash, table.size())]);
+    }
+}
+
 }  // namespace
 
 bool matches(const FlowFilter& filter, const Flow& flow) noexcept {
@@ -78,41 +77,50 @@ bool matches(const FlowFilter& filter, const Flow& flow) noexcept {
            (filter.workers == 0 || (filter.workers & flow.workers) != 0);
 }
 
-std::size_t FlowScan::gather(const StateReader& state, const Tables& tables,
+std::uint32_t FlowScan::tables_asked(const FlowTables& flows) const noexcept {
+    std::uint32_t count = 0;
+    for (std::size_t i = 0; i <= region_; ++i) count += flows.region(i).shape().workers;
+    return count;
+}
+
+std::size_t FlowScan::gather(const FlowTables& flows, const Tables& tables,
                              std::span<Candidate, 4 * group> found) noexcept {
-    const auto table = state.flows(worker_);
+    const auto table = flows.region(region_).flows(worker_);
     std::size_t count = 0;
     for (const std::uint64_t end = std::min<std::uint64_t>(bucket_ + group, table.size()); bucket_ < end; ++bucket_) {
-        for (std::uint8_t unit = 0; unit < 4; ++unit) {
+        for (std::uint8_t unit = 0; unit < units_per_bucket; ++unit) {
             const auto stored = read_flow(table[bucket_], unit);
             if (!stored || !key_matches(filter_, stored->key, tables.listeners[stored->key.listener.value])) continue;
-            const std::uint64_t hash = hash_peer(state.header().flow_seed, stored->key.peer, stored->key.peer_port);
+            const std::uint64_t hash = hash_peer(flows.seed(), stored->key.peer, stored->key.peer_port);
             found[count++] = {*stored, hash};
-            for (std::uint16_t other = 0; other < state.shape().workers; ++other) {
-                if (other == worker_.value) continue;
-                const auto theirs = state.flows(WorkerIndex(other));
-                prefetch(&theirs[first_bucket(hash, theirs.size())]);
-                prefetch(&theirs[second_bucket(hash, theirs.size())]);
-            }
+            for (std::size_t i = 0; i <= region_; ++i) prefetch_candidates(flows.region(i), hash);
         }
     }
     return count;
 }
 
-std::optional<Flow> FlowScan::whole(const StateReader& state, const Tables& tables, Tick now,
+std::optional<Flow> FlowScan::whole(const FlowTables& flows, const Tables& tables, Tick now,
                                     const Candidate& candidate) const noexcept {
     const StoredFlow& stored = candidate.stored;
+    for (std::size_t newer = 0; newer < region_; ++newer) {
+        const StateReader& region = flows.region(newer);
+        for (std::uint16_t i = 0; i < region.shape().workers; ++i) {
+            if (find_flow(region.flows(WorkerIndex(i)), candidate.hash, stored.key)) return std::nullopt;
+        }
+    }
     Merge merge(tables, tables.listeners[stored.key.listener.value], now);
     merge.add(stored.entry, worker_.value);
-    if (merge.flow().workers == 0) return std::nullopt;
-    for (std::uint16_t other = 0; other < state.shape().workers; ++other) {
+    if (merge.is_empty()) return std::nullopt;
+    const StateReader& region = flows.region(region_);
+    for (std::uint16_t other = 0; other < region.shape().workers; ++other) {
         if (other == worker_.value) continue;
-        const auto copy = find(state.flows(WorkerIndex(other)), candidate.hash, stored.key);
+        const auto copy = find_flow(region.flows(WorkerIndex(other)), candidate.hash, stored.key);
         if (copy) merge.add(*copy, other);
     }
     Flow flow = merge.flow();
     flow.key = stored.key;
-    flow.found_on = worker_;
+    flow.first = std::countr_zero(flow.workers) == worker_.value;
+    if (region_ != 0) flow.workers = 0;
     return flow;
 }
 

@@ -25,40 +25,62 @@ struct Flow {
     const ListenerRecord* listener{};
     const BackendRecord* backend{};
     std::uint32_t idle{};     // ticks
-    std::uint64_t workers{};  // a bit for each that has a copy
-    WorkerIndex found_on;     // where the scan met it
+    std::uint64_t workers{};  // a bit for each that has a copy; none yet has what a predecessor left
+    bool first{};             // of several that have it, the scan met this one first
 
     // Where packets to the VIP are addressed, and where they go.
     Be16 port_at_vip() const noexcept { return key.service_port == Be16{} ? listener->port : key.service_port; }
     Be16 port_at_backend() const noexcept { return backend->port == any_port ? port_at_vip() : backend->port; }
     // True once for every flow of a scan.
-    bool is_first() const noexcept { return std::countr_zero(workers) == found_on.value; }
+    bool is_first() const noexcept { return first; }
 };
 
 bool matches(const FlowFilter& filter, const Flow& flow) noexcept;
+
+// All flow tables of a data plane: its own, and those its predecessors left, newest first. What is known to one of them
+// is not asked of those behind it.
+class FlowTables {
+  public:
+    FlowTables(const StateReader& own, std::span<const StateReader> left = {}) noexcept  // NOLINT
+        : own_(own), left_(left) {}
+    FlowTables(const State& own, std::span<const StateReader> left = {}) noexcept  // NOLINT
+        : own_(own), left_(left) {}
+
+    std::size_t regions() const noexcept { return 1 + left_.size(); }
+    const StateReader& region(std::size_t i) const noexcept { return i == 0 ? own_ : left_[i - 1]; }
+    const HashSeed& seed() const noexcept { return own_.header().flow_seed; }  // theirs too
+
+  private:
+    StateReader own_;
+    std::span<const StateReader> left_;
+};
 
 class FlowScan {
   public:
     explicit FlowScan(const FlowFilter& filter) noexcept : filter_(filter) {}
 
     // Goes on until about this many cache lines of flow tables were read, and calls f(const Flow&) for every matching
-    // flow, once on each worker that has it. True: all tables were seen. `now` is as workers count (downtime taken
-    // off).
+    // flow, once for each table of a region that has it. True: all tables were seen. `now` is as workers count
+    // (downtime taken off).
     template <class F>
-    bool step(const StateReader& state, const Tables& tables, Tick now, std::uint32_t lines, F&& f) {
-        const std::uint64_t buckets = state.shape().buckets_per_worker;
+    bool step(const FlowTables& flows, const Tables& tables, Tick now, std::uint32_t lines, F&& f) {
+        if (region_ >= flows.regions()) return true;  // those behind were let go of meanwhile
+        const StateShape& shape = flows.region(region_).shape();
+        const std::uint32_t lines_per_flow = 2 * (tables_asked(flows) - 1);
         std::array<Candidate, 4 * group> found;
-        for (std::uint32_t read = 0; read < lines && bucket_ < buckets;) {
-            const std::size_t count = gather(state, tables, found);
-            read += static_cast<std::uint32_t>(group + count * 2 * (state.shape().workers - 1));
+        for (std::uint32_t read = 0; read < lines && bucket_ < shape.buckets_per_worker;) {
+            const std::size_t count = gather(flows, tables, found);
+            read += static_cast<std::uint32_t>(group + count * lines_per_flow);
             for (const Candidate& candidate : std::span(found).first(count)) {
-                const auto flow = whole(state, tables, now, candidate);
+                const auto flow = whole(flows, tables, now, candidate);
                 if (flow && matches(filter_, *flow)) f(*flow);
             }
         }
-        if (bucket_ < buckets) return false;
+        if (bucket_ < shape.buckets_per_worker) return false;
         bucket_ = 0;
-        return ++worker_.value == state.shape().workers;
+        if (++worker_.value < shape.workers) return false;
+        worker_ = {};
+        return ++region_ == flows.regions();
     }
 
   private:
@@ -69,14 +91,17 @@ class FlowScan {
         StoredFlow stored;
         std::uint64_t hash{};  // of its peer
     };
+    // About a flow of this region: that one and those before it.
+    std::uint32_t tables_asked(const FlowTables& flows) const noexcept;
     // From the next few buckets, what may match by what all copies agree about; and where the others would have it is
     // being fetched. Returns how many.
-    std::size_t gather(const StateReader& state, const Tables& tables, std::span<Candidate, 4 * group> found) noexcept;
-    // With what the others know of it; nothing if this copy is dead.
-    std::optional<Flow> whole(const StateReader& state, const Tables& tables, Tick now,
+    std::size_t gather(const FlowTables& flows, const Tables& tables, std::span<Candidate, 4 * group> found) noexcept;
+    // With what the others of its region know of it; nothing if this copy is dead, or a newer region has one.
+    std::optional<Flow> whole(const FlowTables& flows, const Tables& tables, Tick now,
                               const Candidate& candidate) const noexcept;
 
     FlowFilter filter_;
+    std::size_t region_{};
     WorkerIndex worker_;
     std::uint64_t bucket_{};
 };

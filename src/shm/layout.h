@@ -530,6 +530,7 @@ struct alignas(cache_line_bytes) StateHeader {
 
     // Since layout 5. Whose flows may not all have been taken over yet, newest first.
     alignas(cache_line_bytes) std::array<Predecessor, max_predecessors> predecessors;
+    std::atomic<std::uint64_t> seal;               // see seal_of(); 0: none, or its holder died while it changed
     std::atomic<std::uint32_t> predecessors_kept;  // the first so many are still looked into
 
     // Whether this node can serve; written by the main thread.

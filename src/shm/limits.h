@@ -21,8 +21,8 @@ constexpr std::uint32_t listeners_per_source = 8;  // of one backend endpoint, t
 constexpr std::uint32_t neighbour_slots = 65'536;  // clients on connected subnets
 constexpr std::uint32_t path_mtu_slots = 4'096;    // tunnels whose path takes less than the next hop; forgotten in time
 
-constexpr std::uint32_t root_ring = 8;         // roots outstanding before changes coalesce (DESIGN section 3)
-constexpr std::uint32_t max_predecessors = 4;  // state regions a data plane looks aside into
-constexpr std::uint32_t request_ring = 8;      // requests of the control plane that wait for the data plane's answer
+constexpr std::uint32_t root_ring = 8;       // roots outstanding before changes coalesce (DESIGN section 3)
+constexpr std::size_t max_predecessors = 4;  // state regions a data plane looks aside into
+constexpr std::uint32_t request_ring = 8;    // requests of the control plane that wait for the data plane's answer
 
 }  // namespace shunt::shm

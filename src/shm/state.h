@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <type_traits>
 
 #include "src/shm/layout.h"
@@ -78,6 +81,20 @@ constexpr StateShape state_shape(std::uint16_t workers, std::uint64_t flows) noe
             .reserved = 0,
             .buckets_per_worker = buckets > 0 ? buckets : 1};
 }
+
+// What a successor must be able to rely on: all that stands before `version`, the version itself, and who the
+// predecessors are. The same in every layout from 5 on, so that a damaged header is told from one of a newer layout.
+// Never 0. While one of these changes the header has no seal: a death meanwhile is no damage.
+std::uint64_t seal_of(const StateHeader& header) noexcept;
+
+// Why a region cannot be read.
+struct StateFlaw {
+    enum class Kind : std::uint8_t { unfinished, damaged, older, newer };
+    Kind kind;
+    std::string text;  // what "it" is
+};
+// Of a file of so many bytes, all of them mapped: nothing if StateReader may read it.
+std::optional<StateFlaw> flaw_of_state(const std::byte* region, std::uint64_t bytes);
 
 // Makes an empty state region in zeroed memory of StateLayout::of(shape).total bytes. The version is stored last.
 inline void format_state(std::byte* region, const StateShape& shape, const HashSeed& flow_seed) noexcept {

@@ -61,6 +61,7 @@ class Instance {
     ManualClock clock;
     shm::State state() { return regions_.state(); }
     shm::Tables tables() const { return regions_.tables(); }
+    const std::byte* tables_region() const { return regions_.tables_region(); }
     std::uint64_t drops(shm::DropReason reason, std::size_t worker = 0);
     dataplane::MemoryPort& port(std::size_t worker = 0) { return *ports_[worker]; }
     dataplane::MemoryPool& pool() { return pool_; }

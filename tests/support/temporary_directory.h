@@ -9,8 +9,8 @@ namespace shunt::test {
 
 class TemporaryDirectory {
   public:
-    TemporaryDirectory() {
-        std::string name = (std::filesystem::temp_directory_path() / "shunt-test-XXXXXX").string();
+    explicit TemporaryDirectory(const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+        std::string name = (parent / "shunt-test-XXXXXX").string();
         if (mkdtemp(name.data()) == nullptr) std::abort();
         path_ = name;
     }

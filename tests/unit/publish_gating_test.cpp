@@ -150,9 +150,21 @@ TEST_F(Gating, AStateOfAnotherLayoutIsToldAndNothingIsFreed) {
     plane.header().version = 99;
     point_state_at("state.1");
     EXPECT_EQ(publish(), 0U);
-    EXPECT_NE(publisher_->progress().problem.find("another layout"), std::string::npos);
+    EXPECT_NE(publisher_->progress().problem.find("layout 99"), std::string::npos);
     plane.header().version = 0;  // it is just being made
     EXPECT_EQ(publish(), 1U);
+}
+
+TEST_F(Gating, AStateThatIsCutShortUnderUsIsNotTouched) {
+    auto plane = std::make_unique<DataPlane>(directory_, "state.1");
+    point_state_at("state.1");
+    plane->header().accepted = 1;
+    publish_up_to(2);
+    std::filesystem::resize_file(directory_.path("state.1"), 0);
+    EXPECT_EQ(publish(), 3U);
+    EXPECT_FALSE(publisher_->progress().alive);
+    std::filesystem::resize_file(directory_.path("state.1"), 8192);
+    EXPECT_FALSE(publisher_->progress().alive);
 }
 
 TEST_F(Gating, ProgressSaysWhoHasPassed) {

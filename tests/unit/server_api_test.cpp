@@ -39,10 +39,7 @@ class ApiTest : public testing::Test {
         core_ = std::make_unique<Core>(outside_, events_, std::move(wanted), NetworkSnapshot{}, nullptr, 1, now());
         EXPECT_TRUE(core_->start(now()));
         api_ = std::make_unique<Api>(
-            *core_, events_, ha_,
-            [this] {
-                return Documents{*core_, std::nullopt, shm::Tables{}, facts_, now()};
-            },
+            *core_, events_, ha_, [this] { return Documents{*core_, std::nullopt, {}, shm::Tables{}, facts_, now()}; },
             own_uid, [](const std::function<void()>& work) { work(); });
     }
     Now now() const { return {clock_.now(), 1'700'000'000'000}; }

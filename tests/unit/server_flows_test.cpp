@@ -27,7 +27,7 @@ class FlowsTest : public testing::Test {
         api_ = std::make_unique<Api>(
             *core_, events_, ha_,
             [this] {
-                return Documents{*core_, shm::StateReader(instance_.state()), instance_.tables(), facts_, now()};
+                return Documents{*core_, shm::StateReader(instance_.state()), {}, instance_.tables(), facts_, now()};
             },
             own_uid, [this](std::function<void()> work) { loop_.push_back(std::move(work)); });
     }

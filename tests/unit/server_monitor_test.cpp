@@ -44,7 +44,9 @@ class MonitorTest : public testing::Test {
         instance_.state().ports()[0].name = {'l', 'a', 'n', '0'};
     }
     Now now() const { return {instance_.clock.now(), 1'700'000'000'000}; }
-    Documents documents() { return {*core_, shm::StateReader(instance_.state()), instance_.tables(), facts_, now()}; }
+    Documents documents() {
+        return {*core_, shm::StateReader(instance_.state()), {}, instance_.tables(), facts_, now()};
+    }
     HttpResponse ask(const std::string& target, const std::string& method = "GET") {
         HttpRequest request{.method = method};
         EXPECT_TRUE(parse_target(target, request));
