@@ -215,4 +215,41 @@ def given_up(stage: Stage) -> int:
     return stage.lab.log("shunt-dataplane").read_text().count("are given up")
 
 
+SEALED_BITS = 64 * 8  # of the state region's header: what it is, and of which shape
+BODY_FLIPS = 10_000
+GIVEN_UP = "are given up"  # what the data plane says of it
+
+# Each with how often the data plane must give the region up: flows that were hit are nobody's, and the others go on.
+STATE_DAMAGES: tuple[tuple[Callable[[Path, Random], None], int], ...] = (
+    (lambda file, random: flip_bit(file, random.randrange(SEALED_BITS)), 1),
+    (lambda file, random: cut_short(file, random.random()), 1),
+    (lambda file, random: flip_body(file, BODY_FLIPS, random), 0))
+
+
+class RegionState(LoadExperiment):
+    """The state region is damaged while no data plane runs. The next one starts with an empty one, and says so once; or
+    goes on, where only flows were hit. These may lose their backend, so connections are served, but none is promised to
+    live."""
+
+    name = "region-state"
+    promises = (Promise("new_connections_failed", 0), Promise("crashes", 0), Promise("loud"))
+    stage = staticmethod(one_balancer)
+
+    def strike(self, stage: Stage) -> dict[str, Any]:
+        shunt, random = stage.shunt, stage.notes.setdefault("random", Random(2))
+        seen = [self.strike_state(shunt, damage, random) for damage, _ in STATE_DAMAGES]
+        return {"flips": BODY_FLIPS + 1, "refused": sum(seen), "crashes": crashed(shunt),
+                "loud": seen == [times for _, times in STATE_DAMAGES]}
+
+    @staticmethod
+    def strike_state(shunt: Shunt, damage: Callable[[Path, Random], None], random: Random) -> int:
+        """How often the data plane then gave up what was there."""
+        log = shunt.lab.log(f"{shunt.name}-dataplane")
+        said = log.read_text().count(GIVEN_UP)
+        shunt.kill("dataplane")
+        damage(state_file(shunt), random)
+        shunt.start_dataplane()
+        return log.read_text().count(GIVEN_UP) - said
+
+
 EXPERIMENTS = (RegionTables(), RegionState())

@@ -32,7 +32,7 @@ KEYS = ("experiment", "mode", "repeats", "connections", "broken", "reset", "lost
         "outage_ms_max", "detected_ms_max", "api_back_ms_max", "withdrawn_ms_max", "refused", "table_hash_same",
         "conservation_error", "held", "workers", "workers_after", "tcp_wait_ms_max", "messages_per_second",
         "datagrams", "new_connections", "new_connections_failed", "gap_ms_max", "stale_packets",
-        "faults_by_stalls", "flips", "crashes", "refused_by_reason", "first_troubles", "broken_promises", "failure")
+        "faults_by_stalls", "flips", "crashes", "loud", "refused_by_reason", "first_troubles", "broken_promises", "failure")
 Row = dict[str, Any]
 
 

@@ -69,9 +69,6 @@ class Namespace:
             finally:
                 set_namespace(home.fileno())
 
-    def pids(self) -> list[int]:
-        return [int(pid) for pid in run(["ip", "netns", "pids", self.name]).split()]
-
     def kill_all(self) -> None:
         kill_all_in(self.name)
 
