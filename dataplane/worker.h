@@ -78,7 +78,6 @@ class Worker {
     }
     bool send(PortIndex out, std::span<Lane* const> lanes) noexcept;
     bool send_apart(std::uint32_t used, std::span<Lane* const> all) noexcept;
-    void count_for_backend(const Lane& lane) noexcept;
     Tick tick_at(Instant now) const noexcept {
         return Tick::at({now.nanoseconds - state_.header().downtime_nanoseconds});
     }
@@ -92,6 +91,7 @@ class Worker {
     shm::WorkerBlock& block_;
     std::span<shm::ServiceDrops> drops_;
     std::span<shm::BackendCounters> backends_;
+    ForwardingCache forwarding_;
     LiveFlows live_;
     FlowTable flows_;
     FlowSweep sweep_;
@@ -123,6 +123,7 @@ Worker<P, C>::Worker(const std::byte* tables, const shm::State& state, WorkerInd
       block_(state.workers()[index.value]),
       drops_(state.drops(index)),
       backends_(state.backends(index)),
+      forwarding_(state.shape().handles),
       live_(state, index),
       flows_(state.flows(index), state.header().flow_seed, live_, state.header().starts <= 1),
       sweep_(flows_.bucket_count()),
@@ -194,6 +195,7 @@ template <Port P, Clock C>
 std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noexcept {
     const Tick tick = tick_at(now);
     const HashSeed& seed = state_.header().flow_seed;
+    forwarding_.use(tables.generation(), path_mtus_.any_known());
     look_aside_budget_.refill();
     const PeerFlows* const peers = peers_.load(std::memory_order_acquire);
     FlowContext context{tables,       flows_,         others_.of_workers(), others_.left(),
@@ -201,11 +203,11 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
                         peers};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
-    FindService find_service{tables, seed, news_};
-    LookUpFlow look_up_flow{context};
+    FindService find_service{tables, tables.listener_map, seed, news_};
+    LookUpFlow look_up_flow{context, forwarding_};
     ChooseBackend choose_backend{context, schedulers_};
     DecideDatagram decide_datagram{fragments_, now};
-    Forward forward{tables, links_, path_mtus_, port_macs_, news_, tick};
+    Forward forward{tables, links_, path_mtus_, port_macs_, backends_, forwarding_, news_, tick};
 
     run(batch_, Together{parse, gather}, find_service, look_up_flow, Together{choose_backend, decide_datagram},
         forward);
@@ -263,22 +265,13 @@ bool Worker<P, C>::send(PortIndex out, std::span<Lane* const> lanes) noexcept {
     std::uint64_t bytes = 0;
     for (const Lane* lane : lanes.first(taken)) {
         bytes += lane->length;
-        count_for_backend(*lane);
+        lane->traffic->packets.add(1);
+        lane->traffic->bytes.add(lane->length);
     }
     block_.ports[out.value].transmitted.add(taken);
     block_.ports[out.value].transmitted_bytes.add(bytes);
     for (Lane* lane : lanes.subspan(taken)) lane->verdict = Verdict::drop(shm::DropReason::transmit_refused);
     return taken == lanes.size();
-}
-
-template <Port P, Clock C>
-void Worker<P, C>::count_for_backend(const Lane& lane) noexcept {
-    const std::uint32_t handle = lane.handle.index();
-    if (handle >= backends_.size()) return;
-    shm::BackendCounters& backend = backends_[handle];
-    shm::Traffic& traffic = lane.direction == Direction::to_backend ? backend.forth : backend.back;
-    traffic.packets.add(1);
-    traffic.bytes.add(lane.length);
 }
 
 // Every piece goes through `forward` like a fragment that came so. The packet is forwarded if all of them leave; all

@@ -114,7 +114,7 @@ Answer decide(const shm::Tables& tables, Regions& regions, const FiveTuple& tupl
     answer.lane.plain = true;
     answer.lane.tcp_flags = tcp_ack;             // as a packet of a connection that may exist already
     const auto news = std::make_unique<News>();  // nobody listens
-    FindService find_service{tables, flow_seed, *news};
+    FindService find_service{tables, tables.listener_map, flow_seed, *news};
     find_service.prefetch(answer.lane);
     answer.verdict = find_service.apply(answer.lane);
     for (std::uint16_t i = 0; i < flows.size() && answer.verdict.keeps(); ++i) {
@@ -125,7 +125,8 @@ Answer decide(const shm::Tables& tables, Regions& regions, const FiveTuple& tupl
         Lane lane = answer.lane;
         return context.find(table, lane).has_value();
     });
-    LookUpFlow look_up{context};
+    const ForwardingCache cache(1);  // nothing was forwarded yet
+    LookUpFlow look_up{context, cache};
     look_up.prefetch(answer.lane);
     if (answer.verdict.keeps()) answer.verdict = look_up.apply(answer.lane);
     SchedulerMemory memory({}, WorkerIndex(0), 1, 0);

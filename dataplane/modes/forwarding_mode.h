@@ -38,6 +38,12 @@ template <class M>
 concept TranslatingMode = Mode<M> && requires(Lane& lane, const Target& target) {
     { M::to_client(lane, target) } noexcept -> std::same_as<void>;
 };
+// A mode that has its part of a cached entry: what it writes into a packet is worked out beforehand. Its to_backend() is
+// then told the family, and sees to the hop limit as well, with the same update of the IPv4 header's checksum.
+template <class M>
+concept PreparedMode = Mode<M> && requires(ForwardingEntry& entry, const Target& target) {
+    { M::prepare(entry, target) } noexcept -> std::same_as<void>;
+};
 // clang-format on
 
 }  // namespace shunt::dataplane

@@ -15,21 +15,30 @@
 
 namespace shunt::dataplane {
 
-template <Mode... M>
+template <Mode First, Mode... M>
 struct ModeList {
-    static constexpr std::size_t count = sizeof...(M);
-    static constexpr std::uint32_t headroom = std::max({M::headroom...});
+    static constexpr std::size_t count = 1 + sizeof...(M);
+    static constexpr std::uint32_t headroom = std::max({First::headroom, M::headroom...});
 
-    // Calls `f` with the mode of this number as a type; a number that is none of ours gives a drop, never a guess.
+    // Calls `f` with the mode of this number as a type; a number that is none of ours gives a drop, never a guess. The
+    // first one is asked for before the others.
     template <class F>
     static Verdict with(ForwardingMode id, F&& f) noexcept {
+        if (id == First::id) [[likely]]
+            return f(std::type_identity<First>{});
         Verdict verdict = Verdict::drop(shm::DropReason::no_backend);
         ((id == M::id ? (verdict = f(std::type_identity<M>{}), true) : false) || ...);
         return verdict;
     }
     static constexpr bool match_the_names() noexcept {
-        return count == forwarding_modes.size() && ((traits_of(M::id).translates == TranslatingMode<M>)&&...) &&
-               ((traits_of(M::id).encapsulates == (M::headroom != 0)) && ...);
+        return count == forwarding_modes.size() && matches<First>() && (matches<M>() && ...);
+    }
+
+  private:
+    template <class T>
+    static constexpr bool matches() noexcept {
+        const auto traits = traits_of(T::id);
+        return traits.translates == TranslatingMode<T> && traits.encapsulates == (T::headroom != 0);
     }
 };
 

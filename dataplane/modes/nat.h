@@ -27,6 +27,24 @@ struct Nat {
         rewrite(lane, End::source, listener.address, port);
     }
 
+    // The destination of a plain packet is the listener's own, so all that changes is known beforehand.
+    static void prepare(ForwardingEntry& entry, const Target& target) noexcept {
+        ChecksumDelta delta;
+        delta.replace(target.listener.address, target.backend.address);
+        ChecksumDelta with_hop = delta;
+        with_hop.replace(Be16(0x0200), Be16(0x0100));  // one less in the first of two bytes, whatever it was
+        entry.ip_delta = with_hop.folded();
+        delta.replace(target.listener.port, target.backend.port);
+        entry.transport_delta = delta.folded();
+    }
+    template <class F>
+    static void to_backend(Lane& lane, typename F::Header& ip, const ForwardingEntry& entry) noexcept {
+        F::set_destination(ip, entry.address, entry.ip_delta);
+        auto& ports = lane.header_at<UdpHeader>(lane.l4_offset);  // they lie alike in TCP
+        ports.destination_port = entry.port;
+        update_plain_transport(lane, entry.transport_delta);
+    }
+
   private:
     static void rewrite(Lane& lane, End end, const IpAddress& address, Be16 port) noexcept {
         ChecksumDelta delta;

@@ -9,25 +9,29 @@
 namespace shunt::dataplane {
 
 // RFC 768: zero says there is none, and stays; a sum that comes out as zero is sent as all ones.
-inline std::uint16_t update_udp(std::uint16_t checksum, const ChecksumDelta& delta) noexcept {
+template <class Delta>
+std::uint16_t update_udp(std::uint16_t checksum, const Delta& delta) noexcept {
     if (checksum == 0) return 0;
     const std::uint16_t updated = delta.apply(checksum);
     return updated == 0 ? std::uint16_t{0xffff} : updated;
 }
 
-// What changed under the checksum of the packet's own transport header, or of its ICMP header.
-inline void update_transport(Lane& lane, const ChecksumDelta& delta) noexcept {
-    if (lane.part == Part::later) return;  // it stands in the first fragment
-    if (lane.is_quote()) {
-        auto& icmp = lane.header_at<IcmpHeader>(lane.l4_offset);
-        icmp.checksum = delta.apply(icmp.checksum);
-    } else if (lane.is_tcp()) {
+// What changed under the checksum of the packet's own transport header; below: or of its ICMP header.
+template <class Delta>
+void update_plain_transport(Lane& lane, const Delta& delta) noexcept {
+    if (lane.is_tcp()) {
         auto& tcp = lane.header_at<TcpHeader>(lane.l4_offset);
         tcp.checksum = delta.apply(tcp.checksum);
     } else {
         auto& udp = lane.header_at<UdpHeader>(lane.l4_offset);
         udp.checksum = update_udp(udp.checksum, delta);
     }
+}
+inline void update_transport(Lane& lane, const ChecksumDelta& delta) noexcept {
+    if (lane.part == Part::later) return;  // it stands in the first fragment
+    if (!lane.is_quote()) return update_plain_transport(lane, delta);
+    auto& icmp = lane.header_at<IcmpHeader>(lane.l4_offset);
+    icmp.checksum = delta.apply(icmp.checksum);
 }
 
 // The address of the packet itself. `pseudo` takes what the change means for a checksum over the pseudo header.

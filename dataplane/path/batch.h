@@ -8,6 +8,7 @@
 #include <span>
 #include <type_traits>
 
+#include "dataplane/tables/forwarding_cache.h"
 #include "src/net/address.h"
 #include "src/net/headers.h"
 #include "src/net/packet_hash.h"
@@ -81,31 +82,38 @@ struct Reading {
     friend bool operator==(const Reading&, const Reading&) noexcept = default;
 };
 
-// What the steps decided.
+// What the steps decided. All of it begins as zero, which says: nothing yet.
 struct Decision {
-    const shm::ListenerRecord* listener_record{};  // of `listener`; for replies: known after the look-up
-    const shm::BackendRecord* backend_record{};    // of `handle`
-    const shm::NextHopRecord* next_hop_record{};   // of `next_hop`
-    const shm::EndpointSlot* listener_slot{};      // where a listener of the destination would be
-    std::uint64_t bucket_hash{};                   // hash_peer() of the client under the region's seed
-    std::uint64_t table_hash{};                    // Tables::hash(), for who has no flow at first sight
-    std::uint32_t bucket{};                        // the first of the flow table's two for that
+    const ForwardingEntry* forwarding{};           // of a packet to `handle`, if all about it is known
+    const shm::ListenerRecord* listener_record{};  // of `listener`, once the flow was looked for; unless `forwarding`
     shm::Handle handle{};                          // 0: not chosen yet
-    SourceNumber source{};                         // replies only
     ListenerIndex listener{};
-    NextHopIndex next_hop{};
-    Be16 service_port{};   // of a listener that has many: which of them; 0 otherwise
-    std::uint16_t room{};  // what the packet may have at most, where it is cut or its sender told
+    Be16 service_port{};  // of a listener that has many: which of them; 0 otherwise
     Verdict verdict{Verdict::keep()};
     Direction direction{};
     bool may_remember{};      // an entry may be made: the look-aside was done, or need not be
     bool decides_datagram{};  // a first fragment where its datagram is gathered
-    PortIndex out_port{};
     Answer answer{Answer::none};
+    std::uint16_t reserved{};
+};
+
+// What one step found for later ones, which look at nothing that was not written.
+struct Finding {
+    const shm::EndpointSlot* listener_slot;     // where a listener of the destination would be
+    std::uint64_t bucket_hash;                  // hash_peer() of the client under the region's seed
+    shm::FlowBucket* bucket;                    // the first of the flow table's two for that
+    std::uint64_t table_hash;                   // Tables::hash(), for who has no flow at first sight
+    const shm::BackendRecord* backend_record;   // of `handle`, unless there is `forwarding`
+    const shm::NextHopRecord* next_hop_record;  // of `next_hop`, unless there is `forwarding`
+    shm::Traffic* traffic;                      // counts what was forwarded
+    SourceNumber source;                        // replies only
+    NextHopIndex next_hop;
+    std::uint16_t room;  // what the packet may have at most, where it is cut or its sender told
+    PortIndex out_port;
 };
 
 // One packet on its way.
-struct Lane : Arrival, Reading, Decision {
+struct Lane : Arrival, Reading, Decision, Finding {
     // For counting; 0: none, or not known.
     ServiceIndex service() const noexcept {
         return listener_record != nullptr ? listener_record->service : ServiceIndex{};
@@ -140,13 +148,26 @@ class Batch {
         clear();
         in_port_ = in;
     }
-    // Who adds a packet also asks for its first line to be prefetched, where that may be far.
-    Lane& add() noexcept {
-        Lane& lane = lanes_[count_];
-        static_cast<Arrival&>(lane) = {.in_port = in_port_};
-        undecide(lane);  // what parse reads it writes whole
-        order_[count_++] = &lane;
-        return lane;
+    // Who adds a packet also asks for its first line to be prefetched, where that may be far. Where it came in is the
+    // batch's to say.
+    Lane& add(const Arrival& arrival = {}) noexcept {
+        add_all(1, [&](std::size_t) { return arrival; });
+        return lanes_[count_ - 1];
+    }
+    // The same of `count` packets, no more than there is room for: `arrival(i)` says what came.
+    template <class F>
+    [[gnu::always_inline]] void add_all(std::size_t count, F&& arrival) noexcept {
+        const PortIndex in_port = in_port_;  // copies: the bytes of a packet could be any member
+        const std::size_t first = count_;
+        for (std::size_t i = 0; i < count; ++i) {
+            Lane& lane = lanes_[first + i];
+            Arrival came = arrival(i);
+            came.in_port = in_port;
+            static_cast<Arrival&>(lane) = came;
+            undecide(lane);  // what parse reads it writes whole
+            order_[first + i] = &lane;
+        }
+        count_ = first + count;
     }
     void clear() noexcept { count_ = left_ = 0; }
     std::size_t room() const noexcept { return burst_size - count_; }
@@ -189,7 +210,7 @@ class Batch {
     }
 
   private:
-    // As `= {}`, all of whose values are zero, but in a few wide stores.
+    // As `= {}`, but in a few wide stores.
     static void undecide(Lane& lane) noexcept {
         static_assert(std::is_trivially_copyable_v<Decision>);
         auto& decision = static_cast<Decision&>(lane);

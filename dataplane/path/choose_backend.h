@@ -24,12 +24,9 @@ struct ChooseBackend {
     SchedulerMemory& memory;
 
     void prefetch(Lane&) noexcept {}
+    static bool is_past(const Lane& lane) noexcept { return static_cast<bool>(lane.handle); }
 
-    Verdict apply(Lane& lane) noexcept {
-        if (lane.handle) [[likely]]
-            return Verdict::keep();
-        return decide(lane);
-    }
+    Verdict apply(Lane& lane) noexcept { return is_past(lane) ? Verdict::keep() : decide(lane); }
 
   private:
     using Own = FlowContext::Own;
@@ -137,7 +134,7 @@ struct ChooseBackend {
         return Schedulers::choose(Opening::of(context.tables, lane.listener, lane.table_hash), memory);
     }
     void give(Lane& lane, shm::Handle handle) noexcept {
-        context.give(lane, lane.listener, *lane.listener_record, handle, context.tables.backend(handle));
+        context.give(lane, lane.listener, *lane.listener_record, handle);
     }
 
     // A reply without a known flow (this node just took over, the table was full, or the service keeps no flows): it
@@ -172,7 +169,7 @@ struct ChooseBackend {
             if (!handle || backend.source != number) continue;
             const Be16 service_port = many ? port : Be16{};
             if (is_taken(lane, {lane.peer(), lane.peer_port(), index, service_port}, listener)) continue;
-            context.give(lane, index, listener, handle, backend);
+            context.give(lane, index, listener, handle);
             lane.service_port = service_port;
             context.counters.flows_derived.add(1);
             if (can_be_a_source(lane.peer())) static_cast<void>(remember(lane, known));

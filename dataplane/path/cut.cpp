@@ -82,6 +82,7 @@ void write_piece(const Lane& whole, std::uint32_t number, Lane& piece) noexcept 
     piece.buffer = buffer;
     piece.bytes = bytes;
     piece.part = Part::later;
+    piece.plain = false;
     piece.tcp_flags = 0;  // its header is in the first piece
     piece.verdict = Verdict::keep();
 
@@ -103,6 +104,7 @@ void write_piece(const Lane& whole, std::uint32_t number, Lane& piece) noexcept 
 
 void keep_first_piece(Lane& lane) noexcept {
     if (lane.part == Part::whole) lane.part = Part::first;
+    lane.plain = false;
     lane.verdict = Verdict::keep();
     const std::uint16_t before = lane.header_at<Ipv4Header>(lane.l3_offset).flags_and_offset.host();
     finish(lane, header_length(lane), portions_of(lane).first,

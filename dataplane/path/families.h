@@ -19,7 +19,7 @@ struct Ipv4 {
     static std::uint32_t plain_length(const Header& header) noexcept {
         constexpr std::uint16_t fragment = ipv4_more_fragments | ipv4_fragment_offset;
         const bool plain = header.version_and_length == 0x45 && (header.flags_and_offset.raw & Be16(fragment).raw) == 0;
-        return plain && header_checksum(header) == 0 ? header.total_length.host() : 0U;
+        return plain && checksum_holds(header) ? header.total_length.host() : 0U;
     }
     static std::uint8_t protocol(const Header& header) noexcept { return header.protocol; }
 
@@ -44,6 +44,12 @@ struct Ipv4 {
         --header.hop_limit;
         const std::uint32_t sum = header.checksum + std::uint32_t{Be16(0x0100).raw};
         header.checksum = static_cast<std::uint16_t>(sum + (sum >= 0xffff));
+    }
+    // Another destination, and one hop less; what both change under the checksum is known.
+    static void set_destination(Header& header, const IpAddress& address, FoldedDelta delta) noexcept {
+        --header.hop_limit;
+        header.checksum = delta.apply(header.checksum);
+        header.destination = address.as_v4();
     }
     // Returns what changed, for a checksum over the pseudo header.
     static ChecksumDelta set_address(Header& header, End end, const IpAddress& address) noexcept {
@@ -82,6 +88,10 @@ struct Ipv6 {
     static void set_traffic_class(Header& header, std::uint8_t value) noexcept {
         const std::uint32_t others = header.version_class_label.host() & ~(0xffU << 20);
         header.version_class_label = Be32(others | std::uint32_t{value} << 20);
+    }
+    static void set_destination(Header& header, const IpAddress& address, FoldedDelta) noexcept {
+        --header.hop_limit;
+        header.destination = address.bytes();
     }
     static ChecksumDelta set_address(Header& header, End end, const IpAddress& address) noexcept {
         ChecksumDelta delta;

@@ -10,12 +10,13 @@ namespace shunt::dataplane {
 
 struct FindService {
     const shm::Tables& tables;
+    const shm::EndpointMap listeners;  // the tables' own: a copy is nearer
     const HashSeed& flow_seed;
     News& news;
 
     void prefetch(Lane& lane) noexcept {
         const FiveTuple& t = lane.tuple;
-        lane.listener_slot = tables.listener_map.first_slot(t.destination, t.destination_port, t.protocol);
+        lane.listener_slot = listeners.first_slot(t.destination, t.destination_port, t.protocol);
         shunt::prefetch(lane.listener_slot);
     }
 
@@ -36,13 +37,12 @@ struct FindService {
         const ListenerIndex found = tables.listener_of(t.destination, t.destination_port, t.protocol);
         if (!found) return to_client_or_kernel(lane);
         const Verdict verdict = to_backend(lane, found.value);
-        if (lane.listener_record->has_many_ports()) lane.service_port = t.destination_port;
+        if (tables.listeners[found.value].has_many_ports()) lane.service_port = t.destination_port;
         return verdict;
     }
 
     Verdict to_backend(Lane& lane, std::uint32_t listener) noexcept {
         lane.listener = ListenerIndex(static_cast<std::uint16_t>(listener));
-        lane.listener_record = &tables.listeners[lane.listener.value];
         lane.bucket_hash = hash_peer(flow_seed, lane.tuple.source, lane.tuple.source_port);
         return Verdict::keep();
     }

@@ -52,8 +52,8 @@ struct GatherFragments {
         lane.listener_record = &tables.listeners[fate->listener.value];
         if (!fate->verdict.keeps()) return fate->verdict;
         // Its backend may have gone since.
-        lane.backend_record = &tables.backend(fate->handle);
-        const bool there = lane.backend_record->status != shm::BackendStatus::absent && lane.listener_record->in_use;
+        const bool there =
+            tables.backend(fate->handle).status != shm::BackendStatus::absent && lane.listener_record->in_use;
         return there ? Verdict::keep() : Verdict::drop(shm::DropReason::no_backend);
     }
 };
@@ -64,6 +64,7 @@ struct DecideDatagram {
     Instant now;
 
     void prefetch(Lane&) noexcept {}
+    static bool is_past(const Lane& lane) noexcept { return lane.plain || !lane.decides_datagram; }
     Verdict apply(Lane& lane) noexcept {
         if (lane.decides_datagram) [[unlikely]]
             decide(lane);

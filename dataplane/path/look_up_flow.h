@@ -54,13 +54,13 @@ struct FlowContext {
         const bool reply = lane.direction == Direction::to_client;
         const bool of_listener = entry.listener == lane.listener && entry.service_port == lane.service_port;
         if (!reply && !of_listener) return false;
-        const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
+        const shm::ListenerRecord& listener = tables.listeners[entry.listener.value];
         const shm::BackendRecord* backend = policy.backend_of(entry, listener);
         if (backend == nullptr || (reply && !answers(*backend, entry, lane))) return false;
         // Only while it takes new flows does a backend keep one that begins again.
         if (!reply && !lane.is_in_midstream() && lane.is_opening() && backend->status != shm::BackendStatus::ready)
             return false;
-        give(lane, entry.listener, listener, entry.handle, *backend);
+        give(lane, entry.listener, listener, entry.handle);
         lane.service_port = entry.service_port;
         return true;
     }
@@ -71,12 +71,11 @@ struct FlowContext {
         const FiveTuple& t = lane.tuple;
         return entry.service_port == t.source_port && backend.address == t.source && backend.protocol == t.protocol;
     }
-    static void give(Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener, shm::Handle handle,
-                     const shm::BackendRecord& backend) noexcept {
+    static void give(Lane& lane, ListenerIndex index, const shm::ListenerRecord& listener,
+                     shm::Handle handle) noexcept {
         lane.listener = index;
         lane.listener_record = &listener;
         lane.handle = handle;
-        lane.backend_record = &backend;
     }
 
     // The lane's flow in a table that is not ours: not what is being killed. Another worker's table has as many
@@ -100,7 +99,7 @@ struct FlowContext {
     // the flow: it does not refresh the entry.
     [[gnu::always_inline]] Own continue_own(Lane& lane) noexcept {
         Own known = Own::nothing;
-        for (const std::uint32_t bucket : {lane.bucket, own.second_bucket(lane.bucket_hash)}) {
+        for (const std::uint32_t bucket : {own.first_bucket(lane.bucket_hash), own.second_bucket(lane.bucket_hash)}) {
             const auto found = own.find_in(bucket, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
                 known = Own::peer;
                 return adopt(lane, entry);
@@ -157,17 +156,18 @@ struct FlowContext {
 // finds the second one at hand, and the slot of the service's table.
 struct LookUpFlow {
     FlowContext& context;
+    const ForwardingCache& cache;
 
     void prefetch(Lane& lane) noexcept {
-        lane.bucket = context.own.first_bucket(lane.bucket_hash);
-        context.own.prefetch(lane.bucket);
-        shunt::prefetch(lane.listener_record);
+        lane.bucket = &context.own.bucket(context.own.first_bucket(lane.bucket_hash));
+        shunt::prefetch(lane.bucket);
     }
 
     Verdict apply(Lane& lane) noexcept {
         const bool known = lane.direction == Direction::to_backend ? continues<Direction::to_backend>(lane)
                                                                    : continues<Direction::to_client>(lane);
-        if (!known && !lane.handle) prepare(lane);
+        if (!known && !lane.handle) [[unlikely]]
+            prepare(lane);
         return Verdict::keep();
     }
 
@@ -180,27 +180,41 @@ struct LookUpFlow {
         constexpr auto of = reply ? FlowTable::Of::any_listener : FlowTable::Of::this_listener;
         if (!lane.plain || !lane.is_in_midstream()) [[unlikely]]
             return false;
-        if (!reply && !lane.listener_record->keeps_flows_of_one_port()) return false;
-        const shm::Tables& tables = context.tables;
         const IpAddress& peer = reply ? lane.tuple.destination : lane.tuple.source;
         const Be16 port = reply ? lane.tuple.destination_port : lane.tuple.source_port;
-        const auto glance = context.own.glance<of>(lane.bucket, peer, port, lane.listener);
+        const auto glance = FlowTable::glance<of>(*lane.bucket, lane.family, peer, port, lane.listener);
         if (!glance) return false;
-
-        const FlowEntry entry = glance.entry();
-        const shm::ListenerRecord& listener = reply ? tables.listeners[entry.listener.value] : *lane.listener_record;
-        const shm::BackendRecord* backend = context.policy.backend_of(entry, listener);
-        if (backend == nullptr || !listener.keeps_flows_of_one_port() || (reply && backend->source != lane.source))
-            [[unlikely]]
+        const ForwardingEntry& forwarding = cache.at(glance.handle(), glance.listener);
+        if (!cache.keeps_flow(forwarding, glance.handle(), glance.listener)) [[unlikely]]
+            return continues_by_tables(lane, *glance.word, glance.listener);
+        if ((reply && forwarding.source != lane.source) ||
+            !glance.renew(!reply, forwarding.timeouts, context.policy.now)) [[unlikely]]
             return false;
-        FlowContext::give(lane, entry.listener, listener, entry.handle, *backend);
-        const bool is_new = !reply && entry.state == FlowState::embryonic;
-        glance.renew(is_new ? FlowState::established : entry.state, context.policy.now);
+        lane.handle = glance.handle();
+        if (!reply) {
+            lane.forwarding = &forwarding;
+        } else {
+            FlowContext::give(lane, glance.listener, *forwarding.listener_record, glance.handle());
+        }
         return true;
     }
+    // The same where the cache knows nothing yet.
+    [[gnu::noinline]] bool continues_by_tables(Lane& lane, std::atomic<std::uint64_t>& word,
+                                               ListenerIndex index) noexcept {
+        const FlowTable::Glance glance{&word, word.load(std::memory_order_relaxed), index};
+        const bool reply = lane.direction == Direction::to_client;
+        const FlowEntry entry = glance.entry();
+        const shm::ListenerRecord& listener = context.tables.listeners[entry.listener.value];
+        const shm::BackendRecord* backend = context.policy.backend_of(entry, listener);
+        if (backend == nullptr || !listener.keeps_flows_of_one_port() || (reply && backend->source != lane.source))
+            return false;
+        FlowContext::give(lane, entry.listener, listener, entry.handle);
+        return glance.renew(!reply, listener.timeouts, context.policy.now);
+    }
 
-    void prepare(Lane& lane) noexcept {
+    [[gnu::noinline]] void prepare(Lane& lane) noexcept {
         if (lane.direction == Direction::to_backend) {
+            lane.listener_record = &context.tables.listeners[lane.listener.value];
             lane.table_hash = context.tables.hash(*lane.listener_record, lane.tuple);
             context.tables.prefetch_choice(*lane.listener_record, lane.table_hash);
             if (!(lane.listener_record->flags & shm::ListenerRecord::flows_on)) return;

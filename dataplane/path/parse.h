@@ -16,37 +16,33 @@ namespace detail {
 
 constexpr std::uint8_t group_bit = 1;  // of the first byte: broadcast and multicast, no client's way to a service
 
-// The transport header of a whole packet, `length` bytes of it. False: it is none, or damaged.
-inline bool read_plain_transport(Lane& lane, std::uint8_t protocol, std::uint32_t length) noexcept {
-    const auto& ports = lane.header_at<UdpHeader>(lane.l4_offset);  // they lie alike in TCP
+// The transport header of a whole packet, `length` bytes of it; 20 of them can be read, whatever it is. False: it is
+// none, or damaged.
+inline bool read_plain_transport(Lane& lane, std::uint8_t protocol, int length) noexcept {
+    const auto& tcp = lane.header_at<TcpHeader>(lane.l4_offset);
+    const auto& udp = lane.header_at<UdpHeader>(lane.l4_offset);
     lane.tuple.protocol = static_cast<Protocol>(protocol);
-    if (protocol == static_cast<std::uint8_t>(Protocol::tcp)) {
-        if (length < sizeof(TcpHeader)) return false;
-        const auto& tcp = lane.header_at<TcpHeader>(lane.l4_offset);
-        const std::uint32_t header_length = (tcp.data_offset >> 4) * 4U;
-        if (header_length < sizeof(TcpHeader) || header_length > length) return false;
+    std::memcpy(&lane.tuple.source_port, &udp.source_port, 2 * sizeof(Be16));  // the other one follows, here and there
+    if (protocol == static_cast<std::uint8_t>(Protocol::tcp)) [[likely]] {
+        const int header_length = (tcp.data_offset & 0xf0) / 4;
         lane.tcp_flags = tcp.flags;
-    } else {
-        if (protocol != static_cast<std::uint8_t>(Protocol::udp) || length < sizeof(UdpHeader)) return false;
-        const std::uint16_t said = ports.length.host();
-        if (said < sizeof(UdpHeader) || said > length) return false;
-        lane.tcp_flags = 0;
+        return header_length >= int{sizeof(TcpHeader)} && header_length <= length;
     }
-    std::memcpy(&lane.tuple.source_port, &ports.source_port,
-                2 * sizeof(Be16));  // the other one follows, here and there
-    return true;
+    const int said = udp.length.host();
+    lane.tcp_flags = 0;
+    return protocol == static_cast<std::uint8_t>(Protocol::udp) && said >= int{sizeof(UdpHeader)} && said <= length;
 }
 
-// What nearly all packets are: no tags, no options, no fragment, TCP or UDP. Reads such a packet just as parse() does;
-// false: it is another, or damaged, and nothing of what was read holds.
+// What nearly all packets are: no tags, no options, no fragment, TCP or UDP, and no shorter than TCP without data.
+// Reads such a packet just as parse() does; false: it is another, or damaged, and nothing of what was read holds.
 template <class F>
 bool read_plain(Lane& lane) noexcept {
     using Header = typename F::Header;
     constexpr std::uint32_t before = sizeof(EthernetHeader) + sizeof(Header);
-    if (sizeof(Header) > sizeof(Ipv4Header) && lane.length < before) return false;
+    if (lane.length < before + sizeof(TcpHeader)) return false;
     const auto& ip = lane.header_at<Header>(sizeof(EthernetHeader));
     const std::uint32_t ip_length = F::plain_length(ip);
-    if (ip_length < sizeof(Header) || ip_length > lane.length - sizeof(EthernetHeader)) return false;
+    if (ip_length > lane.length - sizeof(EthernetHeader)) return false;
     lane.tuple.source = F::address(ip, End::source);
     lane.tuple.destination = F::address(ip, End::destination);
     lane.ip_length = static_cast<std::uint16_t>(ip_length);
@@ -59,12 +55,11 @@ bool read_plain(Lane& lane) noexcept {
     lane.family = F::family;
     lane.part = Part::whole;
     lane.unsupported = shm::DropReason::not_dropped;
-    return read_plain_transport(lane, F::protocol(ip), ip_length - static_cast<std::uint32_t>(sizeof(Header)));
+    return read_plain_transport(lane, F::protocol(ip), static_cast<int>(ip_length) - int{sizeof(Header)});
 }
 
 inline bool is_plain(Lane& lane) noexcept {
-    if (lane.segmented | lane.checksum_flagged || lane.length < sizeof(EthernetHeader) + sizeof(Ipv4Header))
-        return false;
+    if (lane.segmented | lane.checksum_flagged || lane.length < sizeof(EthernetHeader)) return false;
     const auto& ethernet = lane.header_at<EthernetHeader>(0);
     if (ethernet.destination[0] & group_bit) return false;
     if (ethernet.type == ethertype_ipv4) return read_plain<Ipv4>(lane);

@@ -14,23 +14,51 @@ concept Step = requires(std::remove_reference_t<S>& step, Lane& lane) {
     { step.prefetch(lane) } noexcept -> std::same_as<void>;
     { step.apply(lane) } noexcept -> std::same_as<Verdict>;
 };
+// A step that few packets need: the others are past it already, and if all are, there is no pass. What it decides says
+// nothing about those.
+template <class S>
+concept RareStep = Step<S> && requires(std::remove_reference_t<S>& step, const Lane& lane) {
+    { step.is_past(lane) } noexcept -> std::same_as<bool>;
+};
 // clang-format on
 
 namespace detail {
 
-template <class S>
-[[gnu::noinline, gnu::flatten]] void run_prefetched(Batch& batch, S& step) noexcept {
-    batch.keep_if([&](Lane& lane) { return step.apply(lane); });
+// Asks for what the next step of a lane will touch. True: it is past the first of these.
+inline bool prefetch_next(Lane&) noexcept { return true; }
+template <class Next, class... Later>
+bool prefetch_next(Lane& lane, Next& next, Later&... later) noexcept {
+    if constexpr (RareStep<Next>) {
+        if (next.is_past(lane)) [[likely]] {
+            prefetch_next(lane, later...);
+            return true;
+        }
+    }
+    next.prefetch(lane);
+    return false;
 }
-template <class S, class Next, class... Later>
-[[gnu::noinline, gnu::flatten]] void run_prefetched(Batch& batch, S& step, Next& next, Later&... later) noexcept {
+
+// Returns whether all who stay are past the next step.
+template <class S, class... Later>
+[[gnu::noinline, gnu::flatten]] bool pass(Batch& batch, S& step, Later&... later) noexcept {
+    bool all_past = true;
     batch.keep_if([&](Lane& lane) {
+        if constexpr (RareStep<S>) {
+            if (step.is_past(lane)) return Verdict::keep();
+        }
         const Verdict verdict = step.apply(lane);
         if (verdict.keeps()) [[likely]]
-            next.prefetch(lane);
+            all_past &= prefetch_next(lane, later...);
         return verdict;
     });
-    run_prefetched(batch, next, later...);
+    return all_past;
+}
+
+inline void run_from(Batch&, bool) noexcept {}
+template <class S, class... Later>
+void run_from(Batch& batch, bool all_past, S& step, Later&... later) noexcept {
+    const bool is_needed = !RareStep<S> || !all_past;
+    run_from(batch, is_needed && pass(batch, step, later...), later...);
 }
 
 }  // namespace detail
@@ -42,6 +70,9 @@ struct Together {
     B& second;
 
     void prefetch(Lane& lane) noexcept { first.prefetch(lane); }
+    bool is_past(const Lane& lane) const noexcept requires RareStep<A> && RareStep<B> {
+        return first.is_past(lane) && second.is_past(lane);
+    }
     [[gnu::always_inline]] Verdict apply(Lane& lane) noexcept {
         const Verdict verdict = first.apply(lane);
         if (!verdict.keeps()) [[unlikely]]
@@ -58,7 +89,7 @@ Together(A&, B&) -> Together<A, B>;  // clang 16 does not work it out
 // touches, the port asked for.
 template <Step... S>
 void run(Batch& batch, S&&... steps) noexcept {
-    detail::run_prefetched(batch, steps...);
+    detail::run_from(batch, false, steps...);
 }
 
 }  // namespace shunt::dataplane

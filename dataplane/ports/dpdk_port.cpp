@@ -49,15 +49,14 @@ void DpdkPort::receive(Batch& batch) noexcept {
     rte_mbuf* mbufs[burst_size];
     const std::uint16_t count = receive({mbufs, batch.room()});
     for (std::uint16_t i = 0; i < count; ++i) rte_prefetch0(rte_pktmbuf_mtod(mbufs[i], void*));
-    for (std::uint16_t i = 0; i < count; ++i) {
+    batch.add_all(count, [&mbufs](std::size_t i) -> Arrival {
         rte_mbuf& mbuf = *mbufs[i];
-        Lane& lane = batch.add();
-        lane.bytes = rte_pktmbuf_mtod(&mbuf, std::byte*);
-        lane.length = mbuf.data_len;
-        lane.segmented = mbuf.nb_segs > 1;
-        lane.checksum_flagged = is_flagged(mbuf.ol_flags);
-        lane.buffer = &mbuf;
-    }
+        return {.bytes = rte_pktmbuf_mtod(&mbuf, std::byte*),
+                .buffer = &mbuf,
+                .length = mbuf.data_len,
+                .segmented = mbuf.nb_segs > 1,
+                .checksum_flagged = is_flagged(mbuf.ol_flags)};
+    });
 }
 
 std::size_t DpdkPort::transmit(std::span<Lane* const> lanes) noexcept {

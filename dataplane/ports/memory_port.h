@@ -104,12 +104,11 @@ class MemoryPort {
     void receive(Batch& batch) noexcept {
         for (; next_ < arriving_.size() && batch.room() > 0; ++next_) {
             MemoryBuffer* buffer = arriving_[next_];
-            Lane& lane = batch.add();
-            lane.bytes = buffer->storage.data() + buffer->begin;
-            lane.length = static_cast<std::uint32_t>(buffer->length);
-            lane.segmented = buffer->segmented;
-            lane.checksum_flagged = buffer->checksum_flagged;
-            lane.buffer = buffer;
+            batch.add({.bytes = buffer->storage.data() + buffer->begin,
+                       .buffer = buffer,
+                       .length = static_cast<std::uint32_t>(buffer->length),
+                       .segmented = buffer->segmented,
+                       .checksum_flagged = buffer->checksum_flagged});
         }
         if (next_ == arriving_.size()) {
             arriving_.clear();

@@ -22,6 +22,8 @@
 // the sweep first comes by; until then nothing of those buckets counts.
 #pragma once
 
+#include <emmintrin.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -74,6 +76,7 @@ class FlowTable {
     // The two buckets of a peer; `hash` is hash_peer() of it.
     std::uint32_t first_bucket(std::uint64_t hash) const noexcept { return shm::first_bucket(hash, buckets_.size()); }
     std::uint32_t second_bucket(std::uint64_t hash) const noexcept { return shm::second_bucket(hash, buckets_.size()); }
+    shm::FlowBucket& bucket(std::uint32_t index) const noexcept { return buckets_[index]; }
     void prefetch(std::uint32_t bucket) const noexcept { shunt::prefetch(&buckets_[bucket]); }
 
     // An entry at a glance, for its owner alone: nobody writes meanwhile.
@@ -83,10 +86,21 @@ class FlowTable {
         ListenerIndex listener;
 
         explicit operator bool() const noexcept { return word != nullptr; }
+        shm::Handle handle() const noexcept { return handle_of(meta); }
         FlowEntry entry() const noexcept { return shm::flow_entry(meta, listener, Be16{}); }
-        // The owner saw another packet of the flow, which neither opens nor closes it. What says nothing new is not
-        // written: a line that is only read stays shared, and need not go back to memory.
-        void renew(FlowState state, Tick now) const noexcept {
+        // The owner saw another packet of the flow, which neither opens nor closes it; one of the client establishes
+        // it. False: its time was up before. What says nothing new is not written: a line that is only read stays
+        // shared, and need not go back to memory.
+        bool renew(bool establishes, const shm::FlowTimeouts& timeouts, Tick now) const noexcept {
+            const FlowState state = state_of(meta);
+            const Tick seen{static_cast<std::uint32_t>(meta) >> 8};
+            const bool is_new = establishes && state == FlowState::embryonic;
+            if (seen == now && !is_new) return true;
+            if (now.since(seen) > timeouts[state]) return false;
+            write(is_new ? FlowState::established : state, now);
+            return true;
+        }
+        void write(FlowState state, Tick now) const noexcept {
             constexpr std::uint64_t kept = ~(std::uint64_t{3} << 2 | std::uint64_t{Tick::mask} << 8);
             const std::uint64_t fresh =
                 (meta & kept) | static_cast<std::uint64_t>(state) << 2 | std::uint64_t{now.value} << 8;
@@ -95,14 +109,13 @@ class FlowTable {
     };
     // The entry of a peer in a bucket, and of a listener, or (`Any`) of the first one that comes. There may be others
     // of the same peer: this is for a first look, which need not be the last. No branch depends on where in the bucket
-    // it is.
+    // it is. `family` is the peer's.
     enum class Of : std::uint8_t { this_listener, any_listener };
     template <Of of>
-    [[gnu::always_inline]] Glance glance(std::uint32_t bucket, const IpAddress& peer, Be16 peer_port,
-                                         ListenerIndex listener) const noexcept {
-        shm::FlowBucket& units = buckets_[bucket];
-        if (peer.is_v4()) return glance_narrow<of>(units, peer, peer_port, listener);
-        return glance_wide<of>(units, peer, peer_port, listener);
+    [[gnu::always_inline]] static Glance glance(shm::FlowBucket& bucket, Family family, const IpAddress& peer,
+                                                Be16 peer_port, ListenerIndex listener) noexcept {
+        if (family == Family::ipv4) return glance_narrow<of>(bucket, peer, peer_port, listener);
+        return glance_wide<of>(bucket, peer, peer_port, listener);
     }
 
     // The first entry of this peer in a bucket that `matches(const FlowEntry&)` accepts.
@@ -147,7 +160,7 @@ class FlowTable {
     void touch(Position position, FlowState state, Tick seen) noexcept {
         std::atomic<std::uint64_t>& word = buckets_[position.bucket].units[position.unit].meta;
         const std::uint64_t before = word.load(std::memory_order_relaxed);
-        Glance{&word, before, {}}.renew(state, seen);
+        Glance{&word, before, {}}.write(state, seen);
         if (state != state_of(before)) [[unlikely]]
             recount(position.bucket, before, word.load(std::memory_order_relaxed));
     }
@@ -229,18 +242,30 @@ class FlowTable {
     }
     // The key of a narrow entry without its listener, which stands in the upper 16 bits.
     static std::uint64_t without_listener(std::uint64_t key) noexcept { return key << 16; }
+    // Of four keys, those that are `wanted` in all but the upper `ignored` bits: a nibble of ones for each.
+    template <int ignored>
+    [[gnu::always_inline]] static std::uint32_t same_keys(const shm::FlowBucket& bucket,
+                                                          std::uint64_t wanted) noexcept {
+        const auto* units = reinterpret_cast<const __m128i*>(&bucket);
+        const __m128i pattern = _mm_set1_epi64x(static_cast<long long>(wanted));
+        const auto pair = [&](std::size_t first) {
+            const __m128i keys = _mm_unpacklo_epi64(_mm_load_si128(units + first), _mm_load_si128(units + first + 1));
+            if constexpr (ignored == 0) return _mm_cmpeq_epi32(keys, pattern);
+            return _mm_cmpeq_epi32(_mm_slli_epi64(_mm_xor_si128(keys, pattern), ignored), _mm_setzero_si128());
+        };
+        const auto halves = static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_packs_epi32(pair(0), pair(2))));
+        return halves & halves >> 2 & 0x1111;
+    }
     template <Of of>
     [[gnu::always_inline]] static Glance glance_narrow(shm::FlowBucket& bucket, const IpAddress& peer, Be16 peer_port,
                                                        ListenerIndex listener) noexcept {
         constexpr int ignored = of == Of::this_listener ? 0 : 16;  // upper bits
         const std::uint64_t wanted = shm::narrow_flow_key(peer, peer_port) | std::uint64_t{listener.value} << 48;
-        const auto is_same = [&](std::size_t unit) {
-            const std::uint64_t key = bucket.units[unit].key.load(std::memory_order_relaxed);
-            return std::uint32_t{(key ^ wanted) << ignored == 0} << unit;
-        };
-        const std::uint32_t same = is_same(0) | is_same(1) | is_same(2) | is_same(3);
+        const std::uint32_t same = same_keys<ignored>(bucket, wanted);
         if (same == 0) return {};
-        shm::FlowUnit* const unit = &bucket.units[0] + std::countr_zero(same);
+        constexpr std::size_t per_bit = sizeof(shm::FlowUnit) / 4;
+        auto* const unit = reinterpret_cast<shm::FlowUnit*>(
+            reinterpret_cast<std::byte*>(&bucket) + static_cast<std::uint32_t>(std::countr_zero(same)) * per_bit);
         const std::uint64_t meta = unit->meta.load(std::memory_order_relaxed);
         const std::uint64_t key = of == Of::this_listener ? wanted : unit->key.load(std::memory_order_relaxed);
         return {kind_of(meta) == Kind::narrow ? &unit->meta : nullptr, meta,

@@ -26,6 +26,20 @@ class LinkAddresses {
         return word >> 48 == record.version ? shm::mac_word(word) : 0;
     }
 
+    // Where the address of a next hop that is not on_link comes from: a word, what it says, and what that means; as
+    // long as the word says the same, it means the same.
+    struct Source {
+        const shm::LinkWord* word;
+        std::uint64_t value;
+        std::uint64_t mac;  // as resolve()
+    };
+    Source source(NextHopIndex index, const shm::NextHopRecord& record) const noexcept {
+        static constexpr shm::LinkWord configured{};
+        if (record.flags & shm::NextHopRecord::has_static) return {&configured, 0, record.mac.word()};
+        const std::uint64_t word = links_[index.value].load(std::memory_order_relaxed);
+        return {&links_[index.value], word, word >> 48 == record.version ? shm::mac_word(word) : 0};
+    }
+
     // The main thread's side.
     void set_next_hop(NextHopIndex index, std::uint16_t version, const std::optional<MacAddress>& mac) noexcept;
     // False: no room within the probes of this address; it stays unknown.

@@ -20,6 +20,7 @@ class PathMtus {
     PathMtus() = default;
     PathMtus(std::span<shm::PathMtuSlot> slots, shm::Counter& known) noexcept : slots_(slots), known_(&known) {}
 
+    bool any_known() const noexcept { return known_->read() != 0; }
     // Nothing: no less than the next hop takes, as far as is known.
     std::optional<std::uint16_t> find(const IpAddress& address, Tick now) const noexcept;
     // The main thread's side. An error never raises what is known. When there is no room it is not remembered.

@@ -11,13 +11,14 @@ from collections import Counter
 from pathlib import Path
 
 # The first that occurs in a function's name says which step it belongs to.
-STEPS = (("run_prefetched<shunt::dataplane::Together<shunt::dataplane::Parse", "parse, gather"),
-         ("run_prefetched<shunt::dataplane::FindService", "find service"),
-         ("run_prefetched<shunt::dataplane::LookUpFlow", "look up flow"),
-         ("run_prefetched<shunt::dataplane::Together<shunt::dataplane::ChooseBackend", "choose backend"),
+STEPS = (("pass<shunt::dataplane::Together<shunt::dataplane::Parse", "parse, gather"),
+         ("pass<shunt::dataplane::FindService", "find service"),
+         ("pass<shunt::dataplane::LookUpFlow", "look up flow"),
+         ("pass<shunt::dataplane::Together<shunt::dataplane::ChooseBackend", "choose backend"),
          ("FlowTable::tidy", "sweep"), ("ChooseBackend", "choose backend"), ("FlowContext", "choose backend"), ("FlowTable", "choose backend"),
          ("Schedulers", "choose backend"), ("Tables::choose", "choose backend"),
-         ("run_prefetched<shunt::dataplane::Forward", "forward"), ("clamp_mss", "forward"), ("Tables::route", "forward"),
+         ("pass<shunt::dataplane::Forward>", "forward"), ("clamp_mss", "forward"), ("Tables::route", "forward"),
+         ("dataplane::Forward::", "forward"), ("dataplane::ModeList", "forward"), ("dataplane::LookUpFlow::", "look up flow"),
          ("::send", "transmit"), ("::transmit", "transmit"),
          ("receive", "the port"), ("BenchPort", "the port"), ("measured_run", "the port"), ("poll()", "the port"),
          ("dataplane::parse", "parse, gather"))

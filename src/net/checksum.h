@@ -40,9 +40,9 @@ inline std::uint16_t internet_checksum(const void* bytes, std::size_t length, st
     return static_cast<std::uint16_t>(~fold_sum(start + sum_bytes(bytes, length)));
 }
 
-// The same of a header of known size, a multiple of 4, without a loop.
+// The unfolded sum of a header of known size, a multiple of 4, without a loop.
 template <class Header>
-[[gnu::always_inline]] inline std::uint16_t header_checksum(const Header& header) noexcept {
+[[gnu::always_inline]] inline std::uint64_t sum_header(const Header& header) noexcept {
     constexpr std::size_t words = sizeof(Header) / sizeof(std::uint32_t);
     static_assert(sizeof(Header) % sizeof(std::uint32_t) == 0);
     const auto word = [&header](std::size_t i) {
@@ -51,12 +51,20 @@ template <class Header>
         return std::uint64_t{value};
     };
     const auto sum = [&]<std::size_t... I>(std::index_sequence<I...>) { return (word(I) + ...); };
-    return static_cast<std::uint16_t>(~fold_sum(sum(std::make_index_sequence<words>{})));
+    return sum(std::make_index_sequence<words>{});
+}
+// Does the checksum in a header that is not all zeros hold? Folding takes multiples of 0xffff away, and a sum of ones
+// is what a right checksum gives.
+template <class Header>
+[[gnu::always_inline]] inline bool checksum_holds(const Header& header) noexcept {
+    return sum_header(header) % 0xffff == 0;
 }
 
 // What replacing some words by others does to a checksum: collect with replace(), then apply. RFC 1624: HC' = ~(~HC +
 // ~m + m'). Never yields 0xffff from a sum that was not zero, so a correct checksum stays bit for bit what a full
 // computation gives.
+class FoldedDelta;
+
 class ChecksumDelta {
   public:
     constexpr void replace(std::uint16_t old_word, std::uint16_t new_word) noexcept {
@@ -79,11 +87,28 @@ class ChecksumDelta {
     constexpr std::uint16_t apply(std::uint16_t checksum) const noexcept {
         return static_cast<std::uint16_t>(~fold_sum(sum_ + static_cast<std::uint16_t>(~checksum)));
     }
+    constexpr FoldedDelta folded() const noexcept;
 
   private:
     constexpr void add_word(std::uint64_t word) noexcept { sum_ += (word >> 32) + (word & 0xffffffffU); }
 
     std::uint64_t sum_{};
 };
+
+// The same, of a change that repeats: folded once, so that little is left to do for each packet.
+class FoldedDelta {
+  public:
+    constexpr FoldedDelta() = default;
+    constexpr explicit FoldedDelta(std::uint16_t sum) noexcept : sum_(sum) {}
+    constexpr std::uint16_t apply(std::uint16_t checksum) const noexcept {
+        // ~(~HC + delta), the carry added back: HC - delta, what was borrowed taken off.
+        return static_cast<std::uint16_t>(checksum - sum_ - (checksum < sum_));
+    }
+
+  private:
+    std::uint16_t sum_{};
+};
+
+constexpr FoldedDelta ChecksumDelta::folded() const noexcept { return FoldedDelta(fold_sum(sum_)); }
 
 }  // namespace shunt

@@ -25,19 +25,14 @@ class BenchPort {
     void receive(dataplane::Batch& batch) noexcept {
         std::array<std::uint32_t, dataplane::burst_size> flows;
         order_.next(flows);
-        // Copies: bytes that are written could be any member.
-        const Template* const* const mix = mix_.data();
         const std::uint64_t mixed = mix_.size();
-        const std::uint64_t stride = stride_;
-        std::byte* bytes = buffers_.data() + dataplane::packet_headroom + next_buffer_ * stride;
-        for (const std::uint32_t flow : flows) {
-            const Template& from = *mix[(flow * 0x9e3779b9U * mixed) >> 32];
-            write_head(from, flow, bytes);
-            dataplane::Lane& lane = batch.add();
-            lane.bytes = bytes;
-            lane.length = from.length;
-            lane.buffer = bytes;
-            bytes += stride;
+        if (mixed == 1) {
+            const Template only = *mix_.front();
+            write(flows, batch, [&only](std::uint32_t) -> const Template& { return only; });
+        } else {
+            const Template* const* const mix = mix_.data();
+            write(flows, batch,
+                  [=](std::uint32_t flow) -> const Template& { return *mix[(flow * 0x9e3779b9U * mixed) >> 32]; });
         }
         next_buffer_ = (next_buffer_ + dataplane::burst_size) % buffer_count;
         received_ += dataplane::burst_size;
@@ -55,6 +50,19 @@ class BenchPort {
     std::uint64_t sent() const noexcept { return sent_; }
 
   private:
+    template <class TemplateOf>
+    [[gnu::always_inline]] void write(std::span<const std::uint32_t> flows, dataplane::Batch& batch,
+                                      TemplateOf&& template_of) noexcept {
+        const std::uint64_t stride = stride_;  // a copy: bytes that are written could be any member
+        std::byte* const bytes = buffers_.data() + dataplane::packet_headroom + next_buffer_ * stride;
+        batch.add_all(flows.size(), [&](std::size_t i) -> dataplane::Arrival {
+            std::byte* const frame = bytes + i * stride;
+            const Template& from = template_of(flows[i]);
+            write_head(from, flows[i], frame);
+            return {.bytes = frame, .buffer = frame, .length = from.length};
+        });
+    }
+
     static constexpr std::size_t buffer_count = 512;
     static_assert(buffer_count % dataplane::burst_size == 0);
     // An odd number of cache lines, so that headers do not crowd in a few sets of a cache.

@@ -30,17 +30,23 @@ class FlowOrder {
         std::uint32_t step = steps_[round_];
         const std::uint32_t flows = flows_;
         const std::uint32_t end = first_ + flows;
-        for (std::uint32_t& number : numbers) {
-            at += step;
-            at = at >= end ? at - flows : at;
-            number = at;
-            if (--left != 0) continue;
-            left = flows;
+        const auto walk = [&](std::size_t from, std::size_t to) {
+            for (std::size_t i = from; i < to; ++i) {
+                at += step;
+                at = at >= end ? at - flows : at;
+                numbers[i] = at;
+            }
+        };
+        std::size_t done = 0;
+        for (; left <= count - done; left = flows) {
+            walk(done, done + left);
+            done += left;
             round_ = (round_ + 1) % steps_.size();
             step = steps_[round_];
         }
+        walk(done, count);
         at_ = at;
-        left_ = left;
+        left_ = left - static_cast<std::uint32_t>(count - done);
     }
 
   private:

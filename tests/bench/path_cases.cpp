@@ -55,6 +55,7 @@ std::vector<Sample> new_flows(const Plan& plan) {
 
 std::vector<Sample> stateless(const Plan& plan) {
     Balancer<BenchPort> balancer(stateless_services(), room_for(default_flows, 1), stateless_packets());
+    pass(balancer, default_flows / 2);  // every backend has been sent to
     auto samples = in_turns(balancer, plan);
     if (balancer.counters().flows_inserted.read() != 0) throw std::runtime_error("a flow was inserted");
     return samples;

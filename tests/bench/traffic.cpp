@@ -39,9 +39,7 @@ Template Template::of(const test::Packet& packet, std::uint32_t frame_length) {
     made.destination_at = static_cast<std::uint16_t>(v4 ? l3 + offsetof(Ipv4Header, destination) : l3 + 36);
     made.checksum_at = static_cast<std::uint16_t>(v4 ? l3 + offsetof(Ipv4Header, checksum) : made.destination_at + 4U);
     if (v4) {
-        Ipv4Header header = load<Ipv4Header>(made.head.data() + l3);
-        header.checksum = 0;
-        made.rest_sum = fold_sum(sum_bytes(&header, sizeof header));
+        made.checksum = load<Ipv4Header>(made.head.data() + l3).checksum;
     }
     return made;
 }

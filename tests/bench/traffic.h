@@ -26,7 +26,7 @@ struct Template {
     std::uint32_t service_host{};  // which bits of the client's host choose the service's, raw
     std::uint32_t ports{};     // which bits of (client's port, client's port) make (client's port, service's port), raw
     std::uint32_t length{};    // of the frame
-    std::uint16_t rest_sum{};  // of the IPv4 header without its checksum, folded, raw
+    std::uint16_t checksum{};  // of the IPv4 header as it stands in `head`, raw
     std::uint16_t source_at{};       // the last four bytes of the source address
     std::uint16_t destination_at{};  // of the destination address; source and destination port follow
     std::uint16_t checksum_at{};     // of the IPv4 header; with IPv6 a place that the ports overwrite
@@ -62,9 +62,9 @@ inline void write_head(const Template& from, std::uint32_t flow, std::byte* to) 
     const std::uint64_t ports = (port | port << 16) & from.ports;
     const std::uint32_t source = from.client | host;
     const std::uint64_t destination_and_ports = from.service | service_host | ports << 32;
-    std::uint32_t sum = from.rest_sum + (host >> 16) + (service_host >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    const auto checksum = static_cast<std::uint16_t>(~(sum + (sum >> 16)));
+    const FoldedDelta client_delta(static_cast<std::uint16_t>(host >> 16));
+    const FoldedDelta service_delta(static_cast<std::uint16_t>(service_host >> 16));
+    const std::uint16_t checksum = service_delta.apply(client_delta.apply(from.checksum));
     std::memcpy(to, from.head.data(), 64);
     if (from.length > 64) std::memcpy(to + 64, from.head.data() + 64, Template::bytes - 64);  // else one cache line
     std::memcpy(to + from.checksum_at, &checksum, sizeof checksum);
