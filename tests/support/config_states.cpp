@@ -158,7 +158,7 @@ Ha ha(Random& random) {
 }
 
 Sync sync(Random& random) {
-    Sync result{.group = text(random),
+    Sync result{.group = name(random, "group"),
                 .listen = {address(random), number(random, 1, 65535)},
                 .peers = {{address(random), number(random, 1, 65535)}, {address(random), number(random, 1, 65535)}},
                 .key_file = "/" + text(random) + "k"};

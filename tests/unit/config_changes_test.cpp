@@ -90,9 +90,9 @@ TEST(Changes, TellOfTablesThatComeAndGo) {
     other.sync->peers[0].port = 7401;
     other.sync->flows = SyncFlows::all;
     EXPECT_EQ(changes(with, other),
-              "~ sync.flows  \"pinned\" -> \"all\"\n"
               "+ sync.peers  198.18.1.12:7401\n"
-              "- sync.peers  198.18.1.12:7400\n");
+              "- sync.peers  198.18.1.12:7400\n"
+              "~ sync.flows  \"pinned\" -> \"all\"\n");
 }
 
 TEST(Changes, NameTheKeyAndBothValues) {
