@@ -36,6 +36,7 @@
 #include "controlplane/state/boot.h"
 #include "controlplane/state/core.h"
 #include "controlplane/state/live_outside.h"
+#include "controlplane/sync/service.h"
 #include "src/base/clock.h"
 #include "src/config/file.h"
 #include "src/shm/node_health.h"
@@ -180,13 +181,17 @@ class Daemon {
                 std::random_device{}(), now()),
           prober_(io_, core_.wanted().desired.node.source),
           ha_(options.run_directory, events),
+          sync_(io_, options.run_directory + "/shm", sync_surroundings()),
           api_(
               core_, events_, ha_, [this] { return documents(); }, geteuid(),
               [this](std::function<void()> work) { asio::post(io_, std::move(work)); }),
           monitor_([this] { return documents(); }),
           file_(options.config_file),
           state_file_(options.run_directory + "/shm/state"),
-          watched_state_(options.run_directory + "/shm/state") {}
+          watched_state_(options.run_directory + "/shm/state"),
+          synced_state_(options.run_directory + "/shm/state") {
+        outside_.when_killing([this](const shm::FlowFilter& filter) { sync_.erase(filter); });
+    }
 
     Status run();
     void warn(std::string sentence) { facts_.warnings.push_back(std::move(sentence)); }
@@ -199,6 +204,8 @@ class Daemon {
     void advance();
     void follow_network();
     void follow_signals();
+    sync::Surroundings sync_surroundings();
+    void follow_sync();
     void watch_dataplane();
     DataplaneSigns dataplane_signs();
     void reload();
@@ -216,11 +223,13 @@ class Daemon {
     Core core_;
     Prober prober_;
     Ha ha_;
+    sync::Service sync_;
     Api api_;
     Monitor monitor_;
     WatchedFile file_;
     shm::StateFile state_file_;
     shm::StateFile watched_state_;  // another one: what documents read of the first stays mapped
+    shm::StateFile synced_state_;   // the same
     std::unique_ptr<HttpServer> server_{};
     std::unique_ptr<HttpServer> open_server_{};  // on a TCP port, if one is wanted
     std::optional<AddressAndPort> open_at_{};    // as wanted, whether it could be had or not
@@ -295,6 +304,7 @@ Documents Daemon::documents() {
     facts_.host_warnings = host_warnings();
     if (!open_problem_.empty()) facts_.host_warnings.push_back(open_problem_);
     facts_.ha = &ha_;
+    facts_.sync = sync_.standing();
     const auto state = state_file_.look();
     return {core_, state, state_file_.left(), outside_.tables(), facts_, now()};
 }
@@ -314,13 +324,32 @@ void Daemon::advance() {
             wake();
         });
     }
+    follow_sync();
     timer_.expires_at(asio::steady_timer::time_point(std::chrono::nanoseconds(core_.next_wakeup(at).nanoseconds)));
     timer_.async_wait([this](const ErrorCode& error) {
         if (!error) wake();
     });
 }
 
+sync::Surroundings Daemon::sync_surroundings() {
+    return {.state = [this] { return synced_state_.look(); },
+            .left = [this] { return synced_state_.left(); },
+            .tables = [this] { return outside_.tables(); },
+            .tables_identity = [this] { return outside_.tables_identity(); },
+            .tell =
+                [this](bool problem, const std::string& sentence) {
+                    log(EventKind::ha, problem ? EventLevel::warn : EventLevel::info, sentence);
+                }};
+}
+
+void Daemon::follow_sync() {
+    sync_.follow(core_.wanted().desired, core_.wanted().revision);
+    sync_.wake();
+    ha_.hold_back(sync_.in_sync() ? "" : "the flows of the peers are not all here yet");
+}
+
 void Daemon::watch_dataplane() {
+    follow_sync();
     listen_openly();
     ha_.configure(core_.wanted().desired.ha);
     ha_.withdraw(is_drained(core_.wanted()) ? "the node is drained" : "");

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <bit>
 #include <span>
 #include <vector>
@@ -51,6 +52,9 @@ class Worker {
     News& news() noexcept { return news_; }
     // Where the main thread says which flows it is to forget.
     ForgetList& forget_list() noexcept { return forget_list_; }
+    // What other nodes know, from the next burst on; null: nothing. What it replaces may be used until the worker has
+    // polled again.
+    void follow_peers(const PeerFlows* peers) noexcept { peers_.store(peers, std::memory_order_release); }
 
     // Only from the thread that polls, or when none does. How many fragments wait here.
     std::uint32_t waiting() const noexcept { return fragments_.waiting(); }
@@ -93,6 +97,7 @@ class Worker {
     FlowSweep sweep_;
     SchedulerMemory schedulers_;
     OtherTables others_;
+    std::atomic<const PeerFlows*> peers_{};
     LookAsideBudget look_aside_budget_;
     Fragments fragments_;
     LinkAddresses links_;
@@ -192,8 +197,10 @@ std::uint64_t Worker<P, C>::process(Instant now, const shm::Tables& tables) noex
     const HashSeed& seed = state_.header().flow_seed;
     forwarding_.use(tables.generation(), path_mtus_.any_known());
     look_aside_budget_.refill();
+    const PeerFlows* const peers = peers_.load(std::memory_order_acquire);
     FlowContext context{tables,       flows_,         others_.of_workers(), others_.left(),
-                        forget_list_, {tables, tick}, look_aside_budget_,   block_};
+                        forget_list_, {tables, tick}, look_aside_budget_,   block_,
+                        peers};
     Parse parse;
     GatherFragments gather{tables, seed, fragments_, hand_over_, index_, now};
     FindService find_service{tables, tables.listener_map, seed, news_};

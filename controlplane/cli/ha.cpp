@@ -30,10 +30,34 @@ void print_ha(const Session& session, const json& ha) {
                 << "control plane  " << says(ha["controlplane"]) << "\n";
 }
 
+std::string coverage_of(const json& sync) {
+    return std::to_string(static_cast<int>(sync.value("coverage", 1.0) * 100)) + "%";
+}
+
+void print_sync(const Session& session, const json& sync) {
+    if (sync.is_null()) return;
+    session.out << "flow sync      group " << cell(sync, "group") << ", "
+                << (sync.value("in_sync", false) ? "in sync" : "not in sync") << "; tells "
+                << cell(sync, "flows_to_tell") << " flows within " << age(sync["lag_ms"]) << ", " << coverage_of(sync)
+                << " told; knows " << cell(sync, "flows_of_peers") << " of the peers\n";
+    if (!sync["problem"].is_null()) session.out << "  because      " << cell(sync, "problem") << "\n";
+    Table table({"PEER", "NAME", "STATE", "TABLES", "HEARD", "LAG", "SENT", "RECEIVED", "LOST", "UNRESOLVED"});
+    for (const json& peer : sync["peers"]) {
+        const json& records = peer["records"];
+        table.add({cell(peer, "address"), cell(peer, "name"), cell(peer, "state"),
+                   peer.value("tables_same", false) ? "same" : "other",
+                   peer["heard_ms"].is_null() ? "never" : age(peer["heard_ms"]) + " ago", age(peer["lag_ms"]),
+                   cell(records, "sent"), cell(records, "received"), cell(records, "lost"),
+                   cell(records, "unresolved")});
+    }
+    table.print(session);
+}
+
 int show_ha(const Arguments&, const Session& session) {
     return Client(session).read("/v1/ha", [&](const json& ha) {
         if (session.json()) return print_json(session, ha);
         print_ha(session, ha);
+        print_sync(session, ha.value("sync", json()));
         return exit_ok;
     });
 }
@@ -46,7 +70,7 @@ int take_role(const Arguments& arguments, const Session& session) {
 
 std::vector<Verb> ha_verbs() {
     return {
-        {"ha show", "this node's role, and what keepalived is told", {}, show_ha},
+        {"ha show", "this node's role, what keepalived is told, and flow sync with the peers", {}, show_ha},
         {"ha role",
          "says which role keepalived has given this node; its notify script calls this",
          {{"ROLE", Parameter::Kind::required, "master, backup, fault, or none if keepalived ends"}},

@@ -1,4 +1,6 @@
 // `shunt worker`, `shunt port` and `shunt drops`: what the data plane counts.
+#include <filesystem>
+
 #include "controlplane/cli/client.h"
 #include "controlplane/cli/table.h"
 #include "src/config/values.h"
@@ -48,6 +50,15 @@ int wedge_worker(const Arguments& arguments, const Session& session) {
                                  json{{"for_ms", duration->in_milliseconds()}});
 }
 
+int upgrade(const Arguments& arguments, const Session& session) {
+    json body = json::object();
+    if (const std::string program = arguments.get("--program"); !program.empty()) {
+        std::error_code ignored;
+        body["program"] = std::filesystem::absolute(program, ignored).string();
+    }
+    return Client(session).write("POST", "/v1/dataplane:upgrade", body);
+}
+
 // Adds up what differs only in what the reader did not ask for.
 json summed_by(const json& drops, const std::string& by) {
     json sums = json::array();
@@ -90,6 +101,11 @@ int list_drops(const Arguments& arguments, const Session& session) {
 std::vector<Verb> worker_verbs() {
     return {
         {"worker list", "what each worker received, forwarded, punted and dropped", {}, list_workers},
+        {"upgrade",
+         "replace the data plane by a new process while it forwards; a new one that is not ready in --timeout is given "
+         "up",
+         {{"--program", Parameter::Kind::option, "what to start (the program that runs, or what took its place)"}},
+         upgrade},
         {"worker wedge",
          "for tests: has a worker stand still; only if shunt-dataplane runs with SHUNT_TEST_HOOKS=1",
          {{"WORKER", Parameter::Kind::required, "its number, from 0"},

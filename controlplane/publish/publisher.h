@@ -46,6 +46,8 @@ class Publisher {
     shm::Tables tables() const noexcept;
     // Used where no seed file is configured: random, but the same after a restart.
     const HashSeed& random_seed() const noexcept { return header().random_seed; }
+    // Of the file, and of the ids in it.
+    std::uint64_t identity() const noexcept { return shm::identity_of(header()); }
     // The region as readers map it.
     const std::byte* region() const noexcept { return tables_.shared(); }
     std::uint64_t readable_bytes() const noexcept { return header().file_bytes.load(std::memory_order_acquire); }

@@ -1,6 +1,7 @@
 #include "controlplane/publish/requests.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace shunt::controlplane {
 
@@ -21,6 +22,10 @@ Result<std::uint64_t> ask(shm::TablesHeader& tables, const shm::StateHeader* ser
     request.kind = asked.kind;
     request.milliseconds = asked.milliseconds;
     request.filter = asked.filter;
+    if (asked.kind == shm::RequestKind::upgrade) {
+        tables.program = {};
+        asked.program.copy(tables.program.data(), longest_program);
+    }
     tables.requested.store(newest + 1, std::memory_order_release);
     return newest + 1;
 }
@@ -32,7 +37,13 @@ std::optional<RequestEnd> end_of(std::uint64_t request, const shm::StateHeader* 
     const bool is_its = answer.number == request;
     const bool done = is_its && answer.outcome == shm::RequestOutcome::done;
     const bool refused = is_its && answer.outcome == shm::RequestOutcome::refused;
-    return RequestEnd{.carried_out = done, .refused = refused, .flows = done ? answer.flows : 0};
+    if (refused) {
+        const auto& text = serving->refusal;
+        return RequestEnd{.refused = true, .refusal = {text.data(), ::strnlen(text.data(), text.size())}};
+    }
+    if (!done) return RequestEnd{};
+    return RequestEnd{
+        .carried_out = true, .flows = answer.flows, .gap = {answer.gap_nanoseconds}, .successor = answer.successor};
 }
 
 }  // namespace shunt::controlplane

@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "src/base/result.h"
+#include "src/base/time.h"
 #include "src/shm/layout.h"
 
 namespace shunt::controlplane {
@@ -15,13 +17,18 @@ struct Asked {
     shm::RequestKind kind{};
     shm::FlowFilter filter{};
     std::uint32_t milliseconds{};
+    std::string program{};  // at most longest_program bytes
 };
+constexpr std::size_t longest_program = sizeof(shm::TablesHeader::program) - 1;
 
 // How a request ended.
 struct RequestEnd {
-    bool carried_out{};     // false: the data plane that was asked is gone, and may have done a part of it
-    bool refused{};         // it is there, and does not do such things
-    std::uint64_t flows{};  // that were killed
+    bool carried_out{};         // false: the data plane that was asked is gone, and may have done a part of it
+    bool refused{};             // it is there, and does not do such things
+    std::uint64_t flows{};      // that were killed
+    Duration gap{};             // of an upgrade: in which nobody forwarded
+    std::uint32_t successor{};  // its process id
+    std::string refusal{};      // a sentence, where there is one
 };
 
 // `serving`: the state of the data plane that runs; null: none does. Returns the number of the request. An error:

@@ -47,9 +47,10 @@ std::optional<std::string> take_all(const shm::Region& region, std::uint64_t fil
         return "its length is wrong";
     }
     const std::uint64_t newest = header.published.load(std::memory_order_relaxed);
-    if (in_use.identity != 0 && in_use.identity != shm::identity_of(header))
-        return "its ids are not those of the flows";
-    if (in_use.accepted && in_use.identity != 0) {
+    const bool same_ids = in_use.identity == shm::identity_of(header);
+    // Two witnesses against one: state region and copy.
+    if (!same_ids && in_use.kept != 0 && in_use.kept == in_use.identity) return "its ids are not those of the flows";
+    if (in_use.accepted && same_ids) {
         if (in_use.accepted.value > newest) return "it does not know the generation that the data plane had accepted";
         const bool found = shm::find_root(header, in_use.accepted).has_value();
         if (in_use.alive && !found) return "it has lost the generation that the data plane uses";
@@ -69,6 +70,7 @@ struct Glance {
     bool ours{};
     std::uint32_t version{};
     std::uint64_t reserved{};
+    std::uint64_t identity{};
 };
 
 Result<Glance> glance(const std::string& path) {
@@ -82,6 +84,7 @@ Result<Glance> glance(const std::string& path) {
     seen.ours = header.magic == shm::tables_magic;
     seen.version = header.version.load(std::memory_order_acquire);
     seen.reserved = header.reserved_bytes;
+    if (seen.ours) seen.identity = shm::identity_of(header);
     return seen;
 }
 
@@ -237,7 +240,8 @@ void format_tables(shm::Region& region, const HashSeed& random_seed) {
     header.version.store(shm::layout_version, std::memory_order_release);
 }
 
-Result<TablesFile> open_tables(const std::string& path, const NewTables& options, const TablesInUse& in_use) {
+Result<TablesFile> open_tables(const std::string& path, const NewTables& options, TablesInUse in_use) {
+    if (const auto kept = glance(shm::TablesCopy::path_of(path))) in_use.kept = kept->identity;
     for (int attempt = 0; attempt < 3; ++attempt) {
         const auto seen = glance(path);
         if (!seen) return seen.error();

@@ -25,6 +25,7 @@ struct TablesInUse {
     Generation accepted{};
     bool alive{};
     std::uint64_t answered{};  // the newest request it has answered
+    std::uint64_t kept{};      // identity of the tables it kept a copy of; 0: none
 };
 
 struct TablesFile {
@@ -38,7 +39,7 @@ struct TablesFile {
 // sees half a file. What it holds is safe to use: every generation in its ring was validated. Refused and left alone:
 // a file of a newer layout, and one that another process uses. In the place of one that is lost or damaged comes what
 // the data plane accepted last, block for block, if its copy is sound.
-Result<TablesFile> open_tables(const std::string& path, const NewTables& options, const TablesInUse& in_use);
+Result<TablesFile> open_tables(const std::string& path, const NewTables& options, TablesInUse in_use);
 
 // A new file in the place of whatever is there, with all that `own` holds.
 Result<shm::Region> make_again(const std::string& path, const NewTables& options, shm::Region& own);

@@ -322,6 +322,40 @@ void post_role(Call& call) {
     call.answer(answer);
 }
 
+void add_to(Json& answer, const UpgradeReply& reply) {
+    const double milliseconds = static_cast<double>(reply.gap.nanoseconds / 1000) / 1000;
+    answer["timed_out"] = reply.timed_out;
+    answer["gap_ms"] = reply.timed_out ? Json(nullptr) : Json(milliseconds);
+    answer["pid"] = reply.timed_out ? Json(nullptr) : Json(reply.successor);
+    answer["text"] = reply.timed_out ? std::string("timed out, the upgrade goes on")
+                                     : "process " + answer["pid"].dump() + " took over; nobody forwarded for " +
+                                           answer["gap_ms"].dump() + " ms";
+}
+
+void post_upgrade(Call& call) {
+    static constexpr std::array<std::string_view, 1> fields{"program"};
+    const auto json = call.body(fields);
+    if (!json) return;
+    const Json program = json->value("program", Json(""));
+    const bool fits = program.is_string() && program.get_ref<const std::string&>().size() <= longest_program;
+    if (!fits || (program != "" && program.get_ref<const std::string&>()[0] != '/')) {
+        return call.refuse(
+            422, {.message = "\"program\" is an absolute path of at most " + std::to_string(longest_program) + " bytes",
+                  .pointer = "/program"});
+    }
+    const auto changes = std::vector<Change>{{ChangeKind::change, "dataplane", "this process", "a new process"}};
+    Json answer = to_json(change_beside(call, changes));
+    if (call.options.dry_run) return call.answer(answer);
+    const auto answered = [reply = call.reply, &core = call.core, answer](const UpgradeAnswer& outcome) mutable {
+        if (const auto* rejection = std::get_if<Rejection>(&outcome)) {
+            return reply(problem(status_of(rejection->why), rejection->error));
+        }
+        add_to(answer, std::get<UpgradeReply>(outcome));
+        Call::answer(core, reply, answer);
+    };
+    call.core.upgrade(program, call.options, call.documents.now, answered);
+}
+
 constexpr std::int64_t longest_wedge_ms = 60'000;
 
 // "1:wedge"
@@ -604,6 +638,7 @@ constexpr auto overrides_of = [](Call& call) { call.answer(call.documents.overri
 constexpr auto workers_of = [](Call& call) { call.answer(call.documents.workers()); };
 constexpr auto ports_of = [](Call& call) { call.answer(call.documents.ports()); };
 constexpr auto ha_of = [](Call& call) { call.answer(call.documents.ha()); };
+constexpr auto sync_of = [](Call& call) { call.answer(call.documents.sync()); };
 constexpr auto config_of = [](Call& call) { call.answer(call.documents.config()); };
 
 constexpr std::array resources{
@@ -628,6 +663,7 @@ constexpr std::array resources{
     Resource{"POST", "workers/*", Access::write, post_worker},
     Resource{"GET", "ha", Access::read, ha_of},
     Resource{"POST", "ha/role", Access::write, post_role},
+    Resource{"GET", "sync", Access::read, sync_of},
     Resource{"GET", "drops", Access::read, get_drops, {"all"}},
     Resource{"GET", "ports", Access::read, ports_of},
     Resource{"GET", "config", Access::read, config_of},
@@ -637,6 +673,7 @@ constexpr std::array resources{
     Resource{"GET", "flows", Access::read, get_flows, {"filter", "limit"}},
     Resource{"GET", "flows:count", Access::read, get_flow_count, {"filter", "by"}},
     Resource{"POST", "flows:kill", Access::write, post_kill},
+    Resource{"POST", "dataplane:upgrade", Access::write, post_upgrade},
     Resource{"GET", "events", Access::read, get_events, {"since"}},
 };
 

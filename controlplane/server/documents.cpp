@@ -7,6 +7,7 @@
 
 #include "controlplane/server/announced.h"
 #include "controlplane/server/ha.h"
+#include "controlplane/server/sync.h"
 #include "src/api/figures.h"
 #include "src/api/live.h"
 #include "src/config/json.h"
@@ -243,6 +244,15 @@ void judge_ha(Judgement& judgement, const Ha* ha) {
     if (!ha->problem().empty()) judgement.add("bad", ha->problem());
 }
 
+void judge_sync(Judgement& judgement, const sync::Standing& sync) {
+    if (!sync.problem.empty()) judgement.add("bad", "flow sync: " + sync.problem);
+    if (!sync.report) return;
+    for (const auto& peer : sync.report->peers) {
+        if (peer.state == sync::PeerState::usable) continue;
+        judgement.add("warn", "peer " + peer.address.text() + ": " + sync::describe(peer.state));
+    }
+}
+
 }  // namespace
 
 Json Documents::status() const {
@@ -253,6 +263,7 @@ Json Documents::status() const {
     judge_dataplane(judgement, progress, passed);
     judge_announced(judgement, core);
     judge_ha(judgement, facts.ha);
+    judge_sync(judgement, facts.sync);
     for (auto& problem : core.problems()) judgement.add("bad", std::move(problem));
     Json list = Json::array();
     for (std::size_t i = 0; i < core.effective_state().services.size(); ++i) {
@@ -339,7 +350,14 @@ Json Documents::config() const {
     return json;
 }
 
-Json Documents::ha() const { return facts.ha == nullptr ? Json(nullptr) : to_json(*facts.ha, now); }
+Json Documents::ha() const {
+    if (facts.ha == nullptr) return nullptr;
+    Json json = to_json(*facts.ha, now);
+    json["sync"] = sync();
+    return json;
+}
+
+Json Documents::sync() const { return to_json(facts.sync); }
 
 Json Documents::events(std::uint64_t since) const {
     Json list = Json::array();

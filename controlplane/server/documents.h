@@ -9,6 +9,7 @@
 
 #include "controlplane/ha/ha.h"
 #include "controlplane/state/core.h"
+#include "controlplane/sync/standing.h"
 #include "src/shm/state_file.h"
 #include "src/shm/tables.h"
 
@@ -26,6 +27,7 @@ struct ProcessFacts {
     std::vector<std::string> warnings{};       // of the start
     std::vector<std::string> host_warnings{};  // of this moment
     const Ha* ha{};                            // null: nobody keeps it
+    sync::Standing sync{};
 };
 
 struct Documents {
@@ -46,7 +48,8 @@ struct Documents {
     Json drops(bool zeros) const;
     Json ports() const;
     Json config() const;
-    Json ha() const;
+    Json ha() const;  // and its flow sync
+    Json sync() const;
     Json events(std::uint64_t since) const;
 };
 

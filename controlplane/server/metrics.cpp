@@ -19,7 +19,8 @@ void Series::add(double value, Labels labels) {
 
 Families Metrics::Collect() const {
     Families all;
-    for (const auto group : {controlplane_metrics, dataplane_metrics, service_metrics, ha_metrics, announce_metrics}) {
+    for (const auto group :
+         {controlplane_metrics, dataplane_metrics, service_metrics, ha_metrics, announce_metrics, sync_metrics}) {
         group(documents_, all);
     }
     std::erase_if(all, [](const auto& family) { return family.metric.empty(); });

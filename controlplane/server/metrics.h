@@ -45,6 +45,7 @@ void dataplane_metrics(const Documents& documents, Families& all);
 void controlplane_metrics(const Documents& documents, Families& all);
 void ha_metrics(const Documents& documents, Families& all);
 void announce_metrics(const Documents& documents, Families& all);
+void sync_metrics(const Documents& documents, Families& all);
 
 class Metrics : public prometheus::Collectable {
   public:

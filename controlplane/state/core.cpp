@@ -19,6 +19,18 @@ bool contains(const std::vector<std::string>& all, const std::string& text) {
     return std::find(all.begin(), all.end(), text) != all.end();
 }
 
+// Beyond the time in which a successor is to be ready: to give it up, or to hand over.
+constexpr Duration upgrade_slack = Duration::milliseconds(1500);
+
+std::string upgrade_text(const RequestEnd& end) {
+    if (end.carried_out) {
+        return "process " + std::to_string(end.successor) + " took over as the data plane after " +
+               std::to_string(end.gap.nanoseconds / 1000) + " us";
+    }
+    if (end.refused) return "no upgrade, the data plane that runs goes on: " + end.refusal;
+    return "the data plane ended or started over instead of handing over; flows are kept";
+}
+
 }  // namespace
 
 GuardRules guard_rules(const config::DesiredState& state) {
@@ -411,6 +423,36 @@ void Core::kill_flows(const shm::FlowFilter& filter, const std::string& text, co
     };
     const auto late = [answer, text] { std::exchange(*answer, {})(KillReply{.filter = text, .timed_out = true}); };
     errands_.push_back({*request, now.instant + options.wait, over, late});
+    follow_errands(now);
+}
+
+// It says itself when the successor is not ready in time: the reply waits for that, and for the hand-over.
+void Core::upgrade(const std::string& program, const WriteOptions& options, Now now,
+                   std::function<void(UpgradeAnswer)> reply) {
+    constexpr auto unavailable = Rejection::Why::unavailable;
+    if (auto rejection = stale(options, scene_.wanted.revision)) return reply(std::move(*rejection));
+    if (upgrading_) return reply(Rejection{unavailable, {.message = "an upgrade of the data plane is under way"}});
+    const auto request = outside_.ask({.kind = shm::RequestKind::upgrade,
+                                       .milliseconds = static_cast<std::uint32_t>(options.wait.in_milliseconds()),
+                                       .program = program});
+    if (!request) return reply(Rejection{unavailable, request.error()});
+    upgrading_ = true;
+    log({.kind = EventKind::audit, .text = options.who + " upgrades the data plane"}, now);
+    const auto answer = std::make_shared<std::function<void(UpgradeAnswer)>>(std::move(reply));  // called once
+    const auto over = [this, answer, who = options.who](const RequestEnd& end, Now then) {
+        upgrading_ = false;
+        const std::string what = upgrade_text(end);
+        log({.kind = EventKind::dataplane,
+             .level = end.carried_out ? EventLevel::info : EventLevel::error,
+             .text = what + ", for " + who},
+            then);
+        const auto said = std::exchange(*answer, {});
+        if (!said) return;
+        if (end.carried_out) return said(UpgradeReply{.gap = end.gap, .successor = end.successor});
+        said(Rejection{unavailable, {.message = what, .remedy = "see the data plane's log"}});
+    };
+    const auto late = [answer] { std::exchange(*answer, {})(UpgradeReply{.timed_out = true}); };
+    errands_.push_back({*request, now.instant + options.wait + upgrade_slack, over, late});
     follow_errands(now);
 }
 

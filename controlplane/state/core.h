@@ -89,6 +89,13 @@ struct KillReply {
     bool timed_out{};  // it goes on
 };
 
+// What came of a planned upgrade of the data plane.
+struct UpgradeReply {
+    Duration gap{};             // in which nobody forwarded
+    std::uint32_t successor{};  // its process id
+    bool timed_out{};           // it is under way
+};
+
 struct ChangeReply {
     bool changed{};
     bool dry_run{};
@@ -109,6 +116,7 @@ struct Rejection {
 using Answer = std::variant<ChangeReply, Rejection>;
 using Reply = std::function<void(Answer)>;
 using KillAnswer = std::variant<KillReply, Rejection>;
+using UpgradeAnswer = std::variant<UpgradeReply, Rejection>;
 
 Passed passed(const Progress& progress, Generation generation);
 
@@ -133,6 +141,10 @@ class Core {
     // Has the data plane kill the flows that `filter`, in words `text`, means. Not for dry runs.
     void kill_flows(const shm::FlowFilter& filter, const std::string& text, const WriteOptions& options, Now now,
                     std::function<void(KillAnswer)> reply);
+    // Has the data plane hand over to a new process, which is to be ready in the time that `options` gives. `program`:
+    // an absolute path; empty: the one that runs, or what took its place.
+    void upgrade(const std::string& program, const WriteOptions& options, Now now,
+                 std::function<void(UpgradeAnswer)> reply);
     // For tests: has the data plane hold up a worker. An error: it did not.
     void wedge_worker(WorkerIndex worker, Duration time, const WriteOptions& options, Now now,
                       std::function<void(Status)> reply);
@@ -227,6 +239,7 @@ class Core {
     bool urgent_{true};     // not for health alone
     std::vector<Waiter> waiters_{};
     std::vector<Errand> errands_{};
+    bool upgrading_{};
     Progress seen_{};  // when the data plane was last looked at
     Pulse pulse_;
     Quorums quorums_{};

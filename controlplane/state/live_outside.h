@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "controlplane/compile/compiler.h"
 #include "controlplane/network/announcer.h"
@@ -28,10 +29,17 @@ class LiveOutside : public Outside {
     Result<std::vector<IpAddress>> announced_on(const std::string& device) override {
         return announcer_.found_on(device);
     }
-    Result<std::uint64_t> ask(const Asked& asked) override { return publisher_.ask(asked); }
+    Result<std::uint64_t> ask(const Asked& asked) override {
+        if (asked.kind == shm::RequestKind::kill_flows && forget_) forget_(asked.filter);
+        return publisher_.ask(asked);
+    }
     std::optional<RequestEnd> end_of(std::uint64_t request) override { return publisher_.end_of(request); }
 
+    // Who else knows flows, and is to forget those that are killed.
+    void when_killing(std::function<void(const shm::FlowFilter&)> forget) { forget_ = std::move(forget); }
+
     shm::Tables tables() const noexcept { return publisher_.tables(); }
+    std::uint64_t tables_identity() const noexcept { return publisher_.identity(); }
     // The verdicts the published tables carry. Holds a copy.
     ReadBack read_back() const;
 
@@ -43,6 +51,7 @@ class LiveOutside : public Outside {
     Guard guard_;
     Announcer announcer_{};
     Compiler compiler_;
+    std::function<void(const shm::FlowFilter&)> forget_{};
     std::string seed_file_{};
     std::optional<HashSeed> seed_{};  // as read from seed_file_
 };

@@ -91,6 +91,13 @@ std::vector<std::uint16_t> allowed_cores() {
     return cores;
 }
 
+void run_on(const std::vector<std::uint16_t>& cores) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (const auto core : cores) CPU_SET(core, &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
 Result<Cores> plan_cores(std::uint16_t workers, const std::vector<std::uint16_t>& wanted,
                          const std::vector<std::uint16_t>& allowed, bool may_share) {
     Cores cores;

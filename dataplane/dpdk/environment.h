@@ -18,8 +18,9 @@ struct Cores {
     std::vector<std::uint16_t> main{};     // the main thread floats on these
 };
 
-// The cores this process may run on.
+// The cores this thread may run on, and what it starts; before EAL starts, those of the process.
 std::vector<std::uint16_t> allowed_cores();
+void run_on(const std::vector<std::uint16_t>& cores);
 
 // `wanted`: as configured; empty: the first ones allowed. Workers that poll need a core each; workers that sleep may
 // share. The main thread gets what is left, or everything if nothing is.

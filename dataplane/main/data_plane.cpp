@@ -6,9 +6,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <limits>
 
+#include "dataplane/main/test_hooks.h"
 #include "dataplane/worker_loop.h"
 
 namespace shunt::dataplane {
@@ -20,6 +23,7 @@ constexpr Duration busy_turn{10'000};      // or to carry out a piece of a reque
 constexpr Duration links_interval = Duration::seconds(1);
 constexpr Duration house_interval = Duration::milliseconds(100);
 constexpr int news_per_turn = 64;
+constexpr Duration longest_launch = Duration::seconds(1);
 constexpr long idle_sleep_nanoseconds = 50'000;
 
 void sleep_a_little() {
@@ -29,15 +33,6 @@ void sleep_a_little() {
 
 // While DPDK starts it warns of what is as it should be (no pages of 1 GiB); what matters then comes back as an error.
 std::atomic<bool> serving{false};
-
-// What only tests may ask of a data plane.
-bool has_test_hooks() {
-    static const bool wanted = [] {
-        const char* value = std::getenv("SHUNT_TEST_HOOKS");
-        return value != nullptr && std::string_view(value) == "1";
-    }();
-    return wanted;
-}
 
 timespec to_timespec(Duration d) {
     return {.tv_sec = d.nanoseconds / 1'000'000'000, .tv_nsec = d.nanoseconds % 1'000'000'000};
@@ -57,52 +52,83 @@ constexpr std::array<const char*, static_cast<std::size_t>(shm::RefusalReason::c
 
 }  // namespace
 
-Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& desired, const std::string& directory) {
+// In this order: what can be refused is refused before anything is touched, and a predecessor forwards until everything
+// is done that does not need its region.
+Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& desired, const std::string& directory,
+                                                    std::vector<std::string> arguments, Inheritance* from) {
     const config::Dataplane& settings = desired.dataplane;
     const sigset_t ending = ending_signals();
     pthread_sigmask(SIG_BLOCK, &ending, nullptr);  // before DPDK makes threads
+    auto all_cores = dpdk::allowed_cores();        // before it binds this one
 
-    auto lock = InstanceLock::take(directory);
-    if (!lock) return lock.error();
-    ReadyFile ready(directory);
-    NodeWatch watch(desired.ha, directory);
-    if (auto begun = watch.begin(); !begun) return begun.error();
-    auto cores =
-        dpdk::plan_cores(settings.workers, settings.cores, dpdk::allowed_cores(), settings.idle == config::Idle::sleep);
-    if (!cores) return cores.error();
-    auto ports = PortSet::claim(settings, directory);
-    if (!ports) return ports.error();
+    auto prepared = prepare(desired, directory, from);
+    if (!prepared) return prepared.error();
+    Inheritance::Stopped stopped;
+    if (from != nullptr) {
+        auto handed_over = from->take_over(prepared->can_inherit);
+        if (!handed_over) return handed_over.error();
+        stopped = *handed_over;
+        if (!stopped.keeps_sockets) prepared->ports.forsake_sockets();
+    }
     const dpdk::SystemMemory memory = dpdk::system_memory();
     auto state = StateRegion::take(directory + "/shm", {.shape = shm::state_shape(settings.workers, settings.flows),
                                                         .boot_id = read_boot_id(),
                                                         .flow_seed = random_seed(),
                                                         .now = MonotonicClock().now(),
                                                         .memory_available = memory.available,
-                                                        .huge_memory_available = memory.huge_bytes_free()});
+                                                        .huge_memory_available = memory.huge_bytes_free(),
+                                                        .lock = from != nullptr ? from->state_lock.release() : -1});
     if (!state) return state.error();
     spdlog::log(state->origin() == StateRegion::Origin::damaged ? spdlog::level::err : spdlog::level::info, "{}",
                 state->remark());
+    if (from != nullptr) die_if_asked("adopted");
 
-    std::unique_ptr<DataPlane> self(new DataPlane(settings, directory, *std::move(lock), std::move(ready),
-                                                  std::move(watch), *std::move(ports), *std::move(state)));
-    self->cores_ = *std::move(cores);
-    if (auto mapped = self->map_tables(); !mapped) return mapped.error();
-    if (auto done = self->start_dpdk(); !done) return done.error();
-    if (auto done = self->start_neighbours(); !done) return done.error();
+    std::unique_ptr<DataPlane> self(new DataPlane(settings, directory, *std::move(prepared), *std::move(state)));
+    self->arguments_ = std::move(arguments);
+    self->all_cores_ = std::move(all_cores);
+    if (auto done = self->begin(); !done) return done.error();
+    if (from == nullptr) return self;
+    if (auto done = self->take_over(*from, stopped); !done) return done.error();
     return self;
 }
 
-DataPlane::DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock,
-                     ReadyFile ready, NodeWatch watch, PortSet ports, StateRegion state)
+Result<DataPlane::Prepared> DataPlane::prepare(const config::DesiredState& desired, const std::string& directory,
+                                               Inheritance* from) {
+    const config::Dataplane& settings = desired.dataplane;
+    auto lock = from != nullptr ? InstanceLock::inherit(from->instance_lock.release()) : InstanceLock::take(directory);
+    if (!lock) return lock.error();
+    ReadyFile ready(directory);
+    if (from == nullptr) ready.remove_leftover();
+    NodeWatch watch(desired.ha, directory);
+    if (auto begun = from == nullptr ? watch.begin() : Done{}; !begun) return begun.error();
+    auto cores =
+        dpdk::plan_cores(settings.workers, settings.cores, dpdk::allowed_cores(), settings.idle == config::Idle::sleep);
+    if (!cores) return cores.error();
+    auto ports = PortSet::claim(settings, directory, from);
+    if (!ports) return ports.error();
+    Prepared prepared{.lock = *std::move(lock),
+                      .ready = std::move(ready),
+                      .watch = std::move(watch),
+                      .cores = *std::move(cores),
+                      .ports = *std::move(ports)};
+    if (auto done = start_dpdk(settings, directory, prepared, from); !done) return done.error();
+    return prepared;
+}
+
+DataPlane::DataPlane(const config::Dataplane& settings, const std::string& directory, Prepared prepared,
+                     StateRegion state)
     : settings_(settings),
       directory_(directory),
-      lock_(std::move(lock)),
-      ready_(std::move(ready)),
-      watch_(std::move(watch)),
-      ports_(std::move(ports)),
+      lock_(std::move(prepared.lock)),
+      ready_(std::move(prepared.ready)),
+      watch_(std::move(prepared.watch)),
+      ports_(std::move(prepared.ports)),
       region_(std::move(state)),
       state_(region_.state()),
       tables_region_(directory + "/shm/tables"),
+      peers_region_(directory + "/shm/peers"),
+      cores_(std::move(prepared.cores)),
+      pools_(std::move(prepared.pools)),
       hand_over_(settings.workers),
       path_mtus_(state_.path_mtus(), state_.header().path_mtus_known) {
     const sigset_t ending = ending_signals();
@@ -113,26 +139,36 @@ DataPlane::~DataPlane() {
     if (signals_ >= 0) close(signals_);
 }
 
-Status DataPlane::start_dpdk() {
-    const dpdk::PoolSize size = ports_.pool_size(settings_.workers);
-    const auto memory = dpdk::plan_memory(size, settings_.workers, dpdk::system_memory());
+Status DataPlane::start_dpdk(const config::Dataplane& settings, const std::string& directory, Prepared& prepared,
+                             Inheritance* from) {
+    const dpdk::PoolSize size = prepared.ports.pool_size(settings.workers);
+    prepared.can_inherit = from != nullptr && prepared.ports.can_inherit(*from, size);
+    dpdk::PoolSize wanted = size;
+    if (prepared.can_inherit) wanted.data_room = 0;  // the frames are there
+    const auto memory = dpdk::plan_memory(wanted, settings.workers, dpdk::system_memory());
     if (!memory) return memory.error();
     if (!memory->warning.empty()) spdlog::warn("{}", memory->warning);
-    const auto arguments = dpdk::eal_arguments(cores_, *memory);
+    const auto arguments = dpdk::eal_arguments(prepared.cores, *memory);
     const auto log = [](const std::string& line) {
         spdlog::log(serving ? spdlog::level::warn : spdlog::level::debug, "DPDK: {}", line);
     };
-    if (auto done = dpdk::start_environment(arguments, directory_, log); !done) return done;
-    for (std::uint16_t i = 0; i < settings_.workers; ++i) {
-        auto frames = xdp::Frames::create(size.frames(), memory->huge_pages);
+    if (auto done = dpdk::start_environment(arguments, directory, log); !done) return done;
+    for (std::uint16_t i = 0; i < settings.workers; ++i) {
+        auto frames = prepared.can_inherit ? xdp::Frames::map(std::move(from->frames[i].file), size.frames())
+                                           : xdp::Frames::create(size.frames(), memory->huge_pages);
         if (!frames) return frames.error();
         auto pool = dpdk::PacketPool::create(WorkerIndex(i), *std::move(frames));
         if (!pool) return pool.error();
-        pools_.push_back(*pool);
+        prepared.pools.push_back(*pool);
     }
+    return prepared.can_inherit ? prepared.ports.prepare_sockets(*from) : Status(Done{});
+}
+
+Status DataPlane::begin() {
+    if (auto mapped = map_tables(); !mapped) return mapped.error();
     if (auto done = ports_.open(pools_); !done) return done;
     ports_.describe(state_);
-    return Done{};
+    return start_neighbours();
 }
 
 Status DataPlane::start_neighbours() {
@@ -156,6 +192,7 @@ Status DataPlane::launch_workers() {
         running->loop = loop_of(*running);
         state_.workers()[i].core = cores_.workers[i];
         workers_.push_back(std::move(running));
+        follow_peers(clock_.now());
         if (auto done = dpdk::launch_worker(WorkerIndex(i), workers_.back()->loop); !done) return done;
     }
     std::vector<ForgetList*> lists;
@@ -164,7 +201,8 @@ Status DataPlane::launch_workers() {
         lists.push_back(&running->worker->forget_list());
         if (has_test_hooks()) wedges.push_back(&running->wedge);
     }
-    requests_.emplace(tables_region_.header(), state_, std::move(lists), std::move(wedges), &region_.predecessors());
+    requests_.emplace(tables_region_.header(), state_, std::move(lists), std::move(wedges), &region_.predecessors(),
+                      inherited_request_);
     return Done{};
 }
 
@@ -200,6 +238,8 @@ Status DataPlane::run() {
         turn(clock_.now());
         if (!stop_) wait_for_work();
     }
+    if (handed_over_) return Done{};
+    if (successor_) successor_->kill();
     state_.header().ready.store(0, std::memory_order_release);
     watch_.end(clock_.now(), state_);  // before the packets stop
     stop_workers();
@@ -216,6 +256,8 @@ void DataPlane::turn(Instant now) {
     if (acceptor_) take_newest(now);
     roll_out(now);
     if (requests_) requests_->turn(tables_, tick_at(now));
+    if (requests_ && inherited_request_ == 0) follow_upgrade(now);
+    if (handed_over_) return;  // nothing here is ours any more
     region_.predecessors().turn(state_, tables_, now, tick_at(now));
     if (now >= next_sums_) {
         flow_sums_.sum(state_);
@@ -353,7 +395,23 @@ void DataPlane::keep_house(Instant now) {
     report(ports_.count(state_));
     watch_.counted(signs());
     for (const auto& neighbour : links_->next_used()) report(neighbours_->request(neighbour));
+    if (!workers_.empty()) follow_peers(now);
+    if (tables_.generation()) report(copy_->take_name());
     if (acceptor_ && tables_region_.replaced()) follow_replacement();
+}
+
+// What other nodes know. A worker that sleeps will look for it again; one that stands still keeps what it uses.
+void DataPlane::follow_peers(Instant now) {
+    const shm::StateHeader& header = state_.header();
+    peers_region_.look(header.tables_identity, {header.downtime_nanoseconds});
+    Instant since = now;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        workers_[i]->worker->follow_peers(peers_region_.flows());
+        const shm::WorkerBlock& block = state_.workers()[i];
+        if (block.online.load(std::memory_order_acquire) == 0) continue;
+        since = std::min(since, Instant{static_cast<std::int64_t>(block.heartbeat.read())});
+    }
+    peers_region_.release(since, clock_.now());
 }
 
 // Another file has the name of the one that is mapped. Usually it is that file again, made from our copy, and goes on
@@ -386,6 +444,108 @@ void DataPlane::start_over(TablesRegion other) {
     stop_workers_ = false;
     failure_ = use_tables();
     stop_ = stop_ || !failure_;
+}
+
+// ------------------------------------------------------------------------------------------------ planned upgrade
+
+void DataPlane::follow_upgrade(Instant now) {
+    if (successor_ && !requests_->upgrade()) {  // it was given up
+        if (successor_->is_gone()) successor_.reset();
+        return;
+    }
+    if (!requests_->upgrade()) return;
+    if (!successor_) return start_successor(now);
+    const auto progress = successor_->look(now);
+    if (progress == Successor::Progress::preparing) return;
+    if (progress == Successor::Progress::ready) return hand_over(now);
+    spdlog::error("no upgrade, this process goes on: {}", successor_->failure());
+    successor_->kill();
+    requests_->refuse_upgrade(successor_->failure());
+}
+
+void DataPlane::start_successor(Instant now) {
+    const auto& wanted = *requests_->upgrade();
+    const std::string program = wanted.program.empty() ? own_program() : wanted.program;
+    spdlog::info("upgrade: {} is started, to take over", program);
+    dpdk::run_on(all_cores_);
+    auto successor = Successor::start(program, arguments_, bequests(), now + wanted.limit);
+    dpdk::run_on(cores_.main);
+    if (successor) {
+        successor_.emplace(*std::move(successor));
+        return;
+    }
+    spdlog::error("no upgrade, this process goes on: {}", successor.error().text());
+    requests_->refuse_upgrade(successor.error().text());
+}
+
+std::vector<Bequest> DataPlane::bequests() const {
+    std::vector<Bequest> all{{{.kind = Message::Kind::instance_lock}, lock_.descriptor()},
+                             {{.kind = Message::Kind::state_lock}, region_.lock()}};
+    for (std::uint32_t i = 0; i < pools_.size(); ++i) {
+        const xdp::Frames& frames = pools_[i].frames();
+        all.push_back({{.kind = Message::Kind::frames, .worker = i, .shape = frames.shape()}, frames.file()});
+    }
+    ports_.bequeath(all);
+    all.push_back({{.kind = Message::Kind::all, .number = hand_over_protocol}});
+    return all;
+}
+
+// From here on there is no way back but to start over: the successor may have done anything to the rings.
+void DataPlane::hand_over(Instant now) {
+    stop_workers();
+    const bool keeps_sockets = successor_->wants_sockets() && ports_.settle();
+    if (!keeps_sockets) ports_.close_sockets();
+    const bool is_fit = state_.header().health.load(std::memory_order_relaxed).state == shm::NodeHealth::State::fit;
+    Message stopped{.kind = Message::Kind::stopped, .number = requests_->upgrade()->number, .at = now.nanoseconds};
+    stopped.keeps_sockets = keeps_sockets ? 1 : 0;
+    stopped.was_fit = is_fit ? 1 : 0;
+    if (!successor_->hand_over(stopped)) {
+        successor_->kill();
+        successor_->wait_until_gone();
+        execute_anew("the successor did not forward");
+    }
+    ready_.leave_to(successor_->pid());
+    spdlog::info("handed over to process {}", successor_->pid());
+    handed_over_ = stop_ = true;
+}
+
+void DataPlane::execute_anew(const std::string& why) {
+    spdlog::critical("{}: starting over, with the flows as they are", why);
+    dpdk::run_on(all_cores_);
+    std::vector<char*> words;
+    for (auto& argument : arguments_) words.push_back(argument.data());
+    words.push_back(nullptr);
+    execv("/proc/self/exe", words.data());
+    std::abort();
+}
+
+Status DataPlane::take_over(Inheritance& from, const Inheritance::Stopped& stopped) {
+    die_if_asked("bound");
+    inherited_request_ = stopped.request;
+    watch_.take_over(clock_.now(), stopped.was_fit);
+    const Instant begun = clock_.now();
+    turn(begun);
+    if (!requests_ || !tables_.generation()) return Error{.message = "the published tables cannot be used"};
+    const Instant deadline = begun + longest_launch;
+    while (all_have_polled() < begun && clock_.now() < deadline) sleep_a_little();
+    const Instant running = all_have_polled();
+    if (running < begun) return Error{.message = "a worker does not run"};
+    if (auto done = lock_.sign(directory_); !done) return done;
+    from.say_forwarding(running);
+    const Duration gap = running - stopped.at;
+    spdlog::info("took over after {} us", gap.nanoseconds / 1000);
+    requests_->finish_upgrade(gap, static_cast<std::uint32_t>(getpid()));
+    inherited_request_ = 0;
+    return Done{};
+}
+
+// The last worker's last poll.
+Instant DataPlane::all_have_polled() const noexcept {
+    std::int64_t first = std::numeric_limits<std::int64_t>::max();
+    for (const auto& worker : state_.workers()) {
+        first = std::min(first, static_cast<std::int64_t>(worker.heartbeat.read()));
+    }
+    return {first};
 }
 
 void DataPlane::watch_over(Instant now) {

@@ -10,14 +10,17 @@
 #include <vector>
 
 #include "dataplane/dpdk/environment.h"
+#include "dataplane/main/inheritance.h"
 #include "dataplane/main/instance_lock.h"
 #include "dataplane/main/link_book.h"
 #include "dataplane/main/node_watch.h"
 #include "dataplane/main/notify.h"
+#include "dataplane/main/peers_region.h"
 #include "dataplane/main/port_set.h"
 #include "dataplane/main/requests.h"
 #include "dataplane/main/rollout.h"
 #include "dataplane/main/state_region.h"
+#include "dataplane/main/successor.h"
 #include "dataplane/main/tables_region.h"
 #include "dataplane/neighbours/neighbours.h"
 #include "dataplane/wedge.h"
@@ -32,11 +35,13 @@ namespace shunt::dataplane {
 class DataPlane {
   public:
     // Takes the run directory and the interfaces, and starts DPDK. Once per process: DPDK is never given back. The
-    // signals TERM and INT are blocked from here on.
-    // Of the configuration it takes what concerns this process: [dataplane] and [ha].
-    static Result<std::unique_ptr<DataPlane>> start(const config::DesiredState& desired, const std::string& directory);
+    // signals TERM and INT are blocked from here on. Of the configuration it takes what concerns this process:
+    // [dataplane] and [ha]. `arguments`: of this program, for a successor. `from`: the data plane that runs and hands
+    // over; null: none does.
+    static Result<std::unique_ptr<DataPlane>> start(const config::DesiredState& desired, const std::string& directory,
+                                                    std::vector<std::string> arguments, Inheritance* from);
 
-    // Serves until TERM or INT.
+    // Serves until TERM or INT, or until a successor does.
     Status run();
 
     DataPlane(const DataPlane&) = delete;
@@ -52,15 +57,37 @@ class DataPlane {
         std::function<void()> loop;
     };
 
-    DataPlane(const config::Dataplane& settings, const std::string& directory, InstanceLock lock, ReadyFile ready,
-              NodeWatch watch, PortSet ports, StateRegion state);
+    // What is there before the region is.
+    struct Prepared {
+        InstanceLock lock;
+        ReadyFile ready;
+        NodeWatch watch;
+        dpdk::Cores cores;
+        PortSet ports;
+        std::vector<dpdk::PacketPool> pools{};
+        bool can_inherit{};  // sockets and packet memory
+    };
+    DataPlane(const config::Dataplane& settings, const std::string& directory, Prepared prepared, StateRegion state);
 
-    Status start_dpdk();
+    static Result<Prepared> prepare(const config::DesiredState& desired, const std::string& directory,
+                                    Inheritance* from);
+    static Status start_dpdk(const config::Dataplane& settings, const std::string& directory, Prepared& prepared,
+                             Inheritance* from);
+    Status begin();
     Status start_neighbours();
     Status launch_workers();
     std::function<void()> loop_of(Running& running);
     void stop_workers();
     void halt_workers();
+
+    // Planned upgrade: of the old one, and of the new one.
+    void follow_upgrade(Instant now);
+    void start_successor(Instant now);
+    std::vector<Bequest> bequests() const;
+    void hand_over(Instant now);
+    [[noreturn]] void execute_anew(const std::string& why);
+    Status take_over(Inheritance& from, const Inheritance::Stopped& stopped);
+    Instant all_have_polled() const noexcept;
 
     // One turn of the main thread.
     void turn(Instant now);
@@ -77,6 +104,7 @@ class DataPlane {
     void roll_out(Instant now);
     void keep_links(Instant now);
     void keep_house(Instant now);
+    void follow_peers(Instant now);
     void watch_over(Instant now);
     void give_up_if_stalled();
     Signs signs() const noexcept;
@@ -87,6 +115,8 @@ class DataPlane {
 
     config::Dataplane settings_;
     std::string directory_;
+    std::vector<std::string> arguments_{};
+    std::vector<std::uint16_t> all_cores_{};  // that this process was given
     InstanceLock lock_;
     ReadyFile ready_;
     NodeWatch watch_;
@@ -94,6 +124,7 @@ class DataPlane {
     StateRegion region_;
     shm::State state_;
     TablesRegion tables_region_;
+    PeersRegion peers_region_;
     dpdk::Cores cores_{};
     std::vector<dpdk::PacketPool> pools_{};
     std::optional<LinkBook> links_{};
@@ -109,6 +140,9 @@ class DataPlane {
     FlowSums flow_sums_{};
     std::vector<std::unique_ptr<Running>> workers_{};
     std::optional<Requests> requests_{};  // once there are workers
+    std::uint64_t inherited_request_{};   // that asked for us
+    std::optional<Successor> successor_{};
+    bool handed_over_{false};
     std::atomic<bool> stop_workers_{false};
     bool stop_{false};
     Status failure_{Done{}};

@@ -18,6 +18,8 @@ Error failure(const std::string& path, const std::string& what, int error) {
     return result;
 }
 
+std::string path_in(const std::string& directory) { return directory + "/dataplane.lock"; }
+
 bool lock(int file) {
     struct flock whole {};
     whole.l_type = F_WRLCK;
@@ -37,7 +39,7 @@ Result<InstanceLock> InstanceLock::take(const std::string& directory) {
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     if (error) return failure(directory, "cannot make the run directory", error.value());
-    const std::string path = directory + "/dataplane.lock";
+    const std::string path = path_in(directory);
     InstanceLock result(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
     if (result.file_ < 0) return failure(path, "cannot open the lock file", errno);
     if (!lock(result.file_)) {
@@ -45,11 +47,14 @@ Result<InstanceLock> InstanceLock::take(const std::string& directory) {
                      .remedy = "stop that one first, or give this one another --run-dir",
                      .file = path};
     }
-    const std::string pid = std::to_string(getpid()) + "\n";
-    if (ftruncate(result.file_, 0) != 0 || pwrite(result.file_, pid.data(), pid.size(), 0) < 0) {
-        return failure(path, "cannot write", errno);
-    }
+    if (auto signed_ = result.sign(directory); !signed_) return signed_.error();
     return result;
+}
+
+Status InstanceLock::sign(const std::string& directory) const {
+    const std::string pid = std::to_string(getpid()) + "\n";
+    if (ftruncate(file_, 0) == 0 && pwrite(file_, pid.data(), pid.size(), 0) > 0) return Done{};
+    return failure(path_in(directory), "cannot write", errno);
 }
 
 InstanceLock::~InstanceLock() {

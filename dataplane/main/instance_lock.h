@@ -14,6 +14,12 @@ class InstanceLock {
     // Makes DIRECTORY if it is not there. The lock is the file DIRECTORY/dataplane.lock, which holds our process id.
     static Result<InstanceLock> take(const std::string& directory);
 
+    // By the descriptor of a predecessor who holds it and is going to end; ours from now on.
+    static InstanceLock inherit(int descriptor) noexcept { return InstanceLock(descriptor); }
+    // Writes our process id into the file.
+    Status sign(const std::string& directory) const;
+    int descriptor() const noexcept { return file_; }
+
     InstanceLock(InstanceLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
     InstanceLock& operator=(InstanceLock&& other) noexcept {
         std::swap(file_, other.file_);

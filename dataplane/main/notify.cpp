@@ -8,15 +8,18 @@
 
 namespace shunt::dataplane {
 
-ReadyFile::ReadyFile(const std::string& directory) : path_(directory + "/dataplane.ready") {
+void ReadyFile::remove_leftover() const {
     std::error_code ignored;
     std::filesystem::remove(path_, ignored);
 }
 
 ReadyFile::~ReadyFile() {
-    if (path_.empty()) return;
-    std::error_code ignored;
-    std::filesystem::remove(path_, ignored);
+    if (is_ours_) remove_leftover();
+}
+
+void ReadyFile::leave_to(int successor) {
+    is_ours_ = false;
+    sd_notifyf(0, "MAINPID=%d", successor);
 }
 
 Status ReadyFile::announce() {
@@ -28,6 +31,7 @@ Status ReadyFile::announce() {
     std::error_code error;
     if (file) std::filesystem::rename(fresh, path_, error);
     if (!file || error) return Error{.message = "cannot write the file that says ready", .file = path_};
+    is_ours_ = true;
     sd_notify(0, "READY=1");
     return Done{};
 }

@@ -5,8 +5,10 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "dataplane/hand_over.h"
 #include "dataplane/xdp/descriptor.h"
@@ -16,6 +18,7 @@ namespace {
 
 // One page of the kernel's, less the headers DPDK and XDP put in front of a packet.
 constexpr std::uint32_t largest_af_xdp_mtu = 3502;
+constexpr auto longest_settling = std::chrono::milliseconds(5);
 
 Error about(const config::Port& port, Error error) {
     error.message = "port " + port.name + ": " + error.message;
@@ -74,18 +77,20 @@ Status PortSet::steer(OpenPort& port) {
 }
 
 Status PortSet::open_punt(OpenPort& port, const MacAddress& mac, std::uint32_t mtu) const {
-    auto punt = PuntDevice::create({.name = punt_device_name(directory_, port.settings.name),
-                                    .mac = mac,
-                                    .virtual_macs = port.settings.virtual_mac,
-                                    .mtu = mtu,
-                                    .queues = port.settings.queues});
+    PuntSettings settings{.name = punt_device_name(directory_, port.settings.name),
+                          .mac = mac,
+                          .virtual_macs = port.settings.virtual_mac,
+                          .mtu = mtu,
+                          .queues = port.settings.queues};
+    auto punt = succeeds_ ? PuntDevice::join(std::move(settings)) : PuntDevice::create(std::move(settings));
     if (!punt) return punt.error();
     port.punt = *std::move(punt);
     return Done{};
 }
 
-Result<PortSet> PortSet::claim(const config::Dataplane& settings, const std::string& directory) {
+Result<PortSet> PortSet::claim(const config::Dataplane& settings, const std::string& directory, Inheritance* from) {
     PortSet set;
+    set.succeeds_ = from != nullptr;
     set.directory_ = std::filesystem::weakly_canonical(directory);
     for (const auto& wanted : settings.ports) {
         auto port = check(wanted, settings.workers);
@@ -96,9 +101,69 @@ Result<PortSet> PortSet::claim(const config::Dataplane& settings, const std::str
         if (!port.interface) continue;
         const auto punt = set.open_punt(port, port.interface->mac, port.interface->mtu);
         if (!punt) return about(port.settings, punt.error());
+        if (from != nullptr) {
+            const auto lock = from->interface_locks.find(port.interface->index);
+            if (lock != from->interface_locks.end()) port.inherited.emplace(std::move(lock->second));
+        }
+        if (port.inherited) continue;
         if (const auto done = steer(port); !done) return about(port.settings, done.error());
     }
     return set;
+}
+
+bool PortSet::can_inherit(const Inheritance& from, const dpdk::PoolSize& size) const {
+    std::vector<int> served;
+    for (const auto& port : ports_) {
+        if (port.interface) served.push_back(port.interface->index);
+    }
+    const std::uint16_t workers = ports_.empty() ? std::uint16_t{0} : ports_.front().settings.queues;
+    return !served.empty() && from.fits(served, workers, size.frames());
+}
+
+Status PortSet::prepare_sockets(Inheritance& from) {
+    for (auto& port : ports_) {
+        if (!port.interface) continue;
+        for (std::uint32_t queue = 0; queue < port.settings.queues; ++queue) {
+            auto& descriptor = from.sockets[{port.interface->index, queue}];
+            auto socket = xdp::Socket::adopt(*port.interface, std::move(descriptor), ring_descriptors);
+            if (!socket) return about(port.settings, socket.error());
+            port.prepared.push_back(*std::move(socket));
+        }
+    }
+    return Done{};
+}
+
+void PortSet::forsake_sockets() {
+    for (auto& port : ports_) port.prepared.clear();
+}
+
+void PortSet::bequeath(std::vector<Bequest>& bequests) const {
+    for (const auto& port : ports_) {
+        if (!port.interface) continue;
+        const auto& lock = port.inherited ? *port.inherited : port.steering->lock();
+        const int index = port.interface->index;
+        bequests.push_back({{.kind = Message::Kind::interface_lock, .interface = index}, lock.descriptor()});
+        for (std::uint32_t queue = 0; queue < port.sockets.size(); ++queue) {
+            bequests.push_back(
+                {{.kind = Message::Kind::socket, .interface = index, .worker = queue}, port.sockets[queue]->socket()});
+        }
+    }
+}
+
+bool PortSet::settle() noexcept {
+    const auto deadline = std::chrono::steady_clock::now() + longest_settling;
+    bool settled = false;
+    while (!settled && std::chrono::steady_clock::now() < deadline) {
+        settled = true;
+        for (auto& port : ports_) {
+            for (auto& socket : port.sockets) settled &= socket->settle();
+        }
+    }
+    return settled;
+}
+
+void PortSet::close_sockets() noexcept {
+    for (auto& port : ports_) port.sockets.clear();
 }
 
 Status PortSet::detach(const config::Dataplane& settings) {
@@ -121,15 +186,36 @@ dpdk::PoolSize PortSet::pool_size(std::uint16_t workers) const noexcept {
                            HandOver::most_packets(workers));
 }
 
-Status PortSet::open(const std::vector<dpdk::PacketPool>& pools) {
+Status PortSet::open(std::vector<dpdk::PacketPool>& pools) {
     for (auto& port : ports_) {
         const auto opened = port.interface ? open_af_xdp(port, pools) : open_vdev(port, pools);
         if (!opened) return about(port.settings, opened);
     }
+    if (succeeds_) reclaim_buffers(pools);
     return Done{};
 }
 
+// What a predecessor's packets lay in is free, unless a socket that we work on has it.
+void PortSet::reclaim_buffers(std::vector<dpdk::PacketPool>& pools) const {
+    for (std::size_t worker = 0; worker < pools.size(); ++worker) {
+        std::vector<bool> kept(std::size_t{pools[worker].frames().shape().count});
+        for (const auto& port : ports_) {
+            if (port.interface) port.sockets[worker]->mark(kept);
+        }
+        pools[worker].reclaim(kept);
+    }
+}
+
 Status PortSet::open_af_xdp(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) {
+    for (auto& socket : port.prepared) {
+        const dpdk::PacketPool& pool = pools[port.sockets.size()];
+        port.sockets.push_back(std::make_unique<XdpQueue>(std::move(socket), pool));
+    }
+    port.prepared.clear();
+    if (!port.sockets.empty()) return Done{};
+    if (port.inherited) {
+        if (auto done = take_over_steering(port); !done) return done;
+    }
     for (std::uint32_t i = 0; i < pools.size(); ++i) {
         auto socket = xdp::Socket::open(*port.interface, i, pools[i].frames(), ring_descriptors);
         if (!socket) return socket.error();
@@ -138,6 +224,21 @@ Status PortSet::open_af_xdp(OpenPort& port, const std::vector<dpdk::PacketPool>&
         if (auto done = port.steering->connect(i, queue->socket()); !done) return done;
     }
     return Done{};
+}
+
+// What the predecessor let through stays: it is read, and so may only be once nobody else writes there.
+Status PortSet::take_over_steering(OpenPort& port) {
+    const auto& af_xdp = std::get<config::AfXdpPort>(port.settings.kind);
+    xdp::InterfaceLock lock(xdp::Descriptor::copy_of(port.inherited->descriptor()));  // it is ours after a failure, too
+    auto steering = xdp::Steering::succeed(*port.interface, af_xdp.generic ? xdp::Mode::generic : xdp::Mode::native,
+                                           std::move(lock));
+    if (!steering) return steering.error();
+    port.inherited.reset();
+    port.steering = *std::move(steering);
+    for (std::uint32_t i = 0; i < port.sockets.size(); ++i) {
+        if (auto done = port.steering->connect(i, port.sockets[i]->socket()); !done) return done;
+    }
+    return port.steering->set_port(port.interface->mac, port.settings.virtual_mac);
 }
 
 Status PortSet::open_vdev(OpenPort& port, const std::vector<dpdk::PacketPool>& pools) const {
@@ -175,9 +276,12 @@ void PortSet::close() noexcept {
 Status PortSet::follow(const shm::Tables& tables) {
     const SteeringView view = steering_view(tables);
     for (auto& port : ports_) {
+        Status done = port.inherited ? take_over_steering(port) : Done{};
+        if (!done) return about(port.settings, done);
         if (!port.steering) continue;
-        auto done = port.steering->set_local_addresses(view.local_addresses);
+        done = port.steering->set_local_addresses(view.local_addresses);
         if (done) done = port.steering->admit(view.endpoints);
+        if (done) done = port.steering->put_in_place();
         if (done) done = port.steering->retire(view.endpoints);
         if (!done) return about(port.settings, done);
     }

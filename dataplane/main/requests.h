@@ -1,5 +1,6 @@
 // What the control plane asks of the running data plane, by the ring of requests in the tables region (shm/layout.h).
-// The main thread takes one at a time and answers in order: to kill flows, and for tests to wedge workers.
+// The main thread takes one at a time and answers in order: to kill flows, to hand over to a successor, and for tests
+// to wedge workers.
 //
 // The main thread looks for the flows, a piece at every turn, and has every worker forget them, a list at a time.
 // Nothing is stopped: a worker pays for one list between two bursts.
@@ -8,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "dataplane/forget_list.h"
@@ -24,8 +26,10 @@ class Requests {
   public:
     // `workers`: where each of them is told, `wedges` where each is held up; none of these without test hooks. The
     // tables region was bound; what was asked before is void. `predecessors`: whose flows are killed as well.
+    // `upgrade`: of a successor, the number of the request that it was started for; this one is under way, and what was
+    // asked after it is not void.
     Requests(const shm::TablesHeader& header, const shm::State& state, std::vector<ForgetList*> workers,
-             std::vector<Wedge*> wedges = {}, Predecessors* predecessors = nullptr);
+             std::vector<Wedge*> wedges = {}, Predecessors* predecessors = nullptr, std::uint64_t upgrade = 0);
 
     // Another tables file has taken the place of the first, and its requests go on where those left off.
     void follow(const shm::TablesHeader& header) noexcept { header_ = &header; }
@@ -35,6 +39,16 @@ class Requests {
     void turn(const shm::Tables& tables, Tick now);
     // Something is under way: call again soon.
     bool busy() const noexcept { return kill_.has_value(); }
+
+    // Asked for, and under way until it is answered by one of these.
+    struct Upgrade {
+        std::uint64_t number{};
+        std::string program{};  // empty: the one that runs
+        Duration limit{};       // until the successor is ready
+    };
+    const std::optional<Upgrade>& upgrade() const noexcept { return upgrade_; }
+    void refuse_upgrade(const std::string& sentence);
+    void finish_upgrade(Duration gap, std::uint32_t successor);
 
   private:
     // One request to kill flows, on its way through the tables.
@@ -47,10 +61,11 @@ class Requests {
     };
 
     void take_next();
+    void take_upgrade(const shm::Request& request);
     void wedge(const shm::Request& request);
     void go_on(Kill& kill, const shm::Tables& tables, Tick now);
     void give_next(Kill& kill);
-    void answer(shm::RequestOutcome outcome, std::uint64_t flows);
+    void answer(shm::RequestAnswer answer);
 
     const shm::TablesHeader* header_;
     shm::State state_;
@@ -58,6 +73,7 @@ class Requests {
     std::vector<Wedge*> wedges_;
     Predecessors* predecessors_;  // null: there never were any
     std::optional<Kill> kill_{};
+    std::optional<Upgrade> upgrade_{};
 };
 
 }  // namespace shunt::dataplane

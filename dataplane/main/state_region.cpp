@@ -114,6 +114,7 @@ HashSeed random_seed() {
 Result<StateRegion> StateRegion::take(const std::string& directory, const StateNeeds& needs) {
     auto found = find_in_force(directory);
     if (!found) return found.error();
+    if (found->region && needs.lock >= 0) found->region->inherit_lock(needs.lock);
     if (found->region && !found->region->try_lock()) return served_by_other(*found->region);
     if (judge(*found, needs).origin == Origin::adopted) {
         StateRegion result(directory, *std::move(found->region), Origin::adopted, "");

@@ -29,6 +29,8 @@ struct StateNeeds {
     // Bytes a new region may take.
     std::uint64_t memory_available{};
     std::uint64_t huge_memory_available{};  // where the directory is on huge pages
+    // Of a predecessor that hands over: a descriptor that holds the lock of its region, ours from now on; -1: none.
+    int lock{-1};
 };
 
 // Text of /proc/sys/kernel/random/boot_id, without the newline.
@@ -68,6 +70,8 @@ class StateRegion {
     bool adopted() const noexcept { return origin_ == Origin::adopted; }
     // A sentence for the log: what was adopted, or why what was there could not be.
     const std::string& remark() const noexcept { return remark_; }
+    // The descriptor that holds its lock.
+    int lock() const noexcept { return region_.lock_descriptor(); }
 
     // Before workers run, and after take_over(): what the region and its predecessors remember in terms of ids holds
     // only with the tables it was learned from. `identity` is that of the tables file. False: they were others, and

@@ -79,11 +79,19 @@ struct ChooseBackend {
     }
 
     Verdict look_aside(Lane& lane) noexcept {
-        if (context.others.empty() && context.left.empty()) return may_choose(lane);
+        if (!context.may_look_aside()) return may_choose(lane);
         if (!context.budget.take(lane.direction)) return over_budget(lane);
         context.counters.look_asides.add(1);
-        const bool found = look_into(context.others, lane, false) || look_into(context.left, lane, true);
+        const bool found =
+            look_into(context.others, lane, false) || look_into(context.left, lane, true) || look_at_peers(lane);
         return found ? Verdict::keep() : may_choose(lane);
+    }
+    bool look_at_peers(Lane& lane) noexcept {
+        const auto found = context.find_at_peers(lane);
+        if (!found || lane.is_quote()) return found.has_value();
+        context.copy(lane, next_state(lane, found->state), true);
+        context.counters.flows_from_peers.add(1);
+        return true;
     }
     bool look_into(std::span<const FlowTable> tables, Lane& lane, bool left) noexcept {
         for (const FlowTable& table : tables) {
@@ -181,9 +189,10 @@ struct ChooseBackend {
             return table.find(lane.bucket_hash, flow.peer, flow.peer_port, is_it).has_value();
         };
         if (is_known_to(context.own)) return true;
-        const bool is_killed = context.killed.contains(flow.peer, flow.peer_port, flow.listener);
-        return !is_killed &&
-               (std::ranges::any_of(context.others, is_known_to) || std::ranges::any_of(context.left, is_known_to));
+        if (context.killed.contains(flow.peer, flow.peer_port, flow.listener)) return false;
+        if (std::ranges::any_of(context.others, is_known_to) || std::ranges::any_of(context.left, is_known_to))
+            return true;
+        return context.peers_know_something() && context.peers->find(flow.peer, flow.peer_port, is_it).has_value();
     }
 };
 

@@ -8,6 +8,7 @@
 #include "dataplane/path/batch.h"
 #include "dataplane/path/flow_policy.h"
 #include "dataplane/tables/flow_table.h"
+#include "dataplane/tables/peer_flows.h"
 
 namespace shunt::dataplane {
 
@@ -43,6 +44,10 @@ struct FlowContext {
     FlowPolicy policy;
     LookAsideBudget& budget;
     shm::WorkerBlock& counters;
+    const PeerFlows* peers{};  // null: there are none
+
+    bool peers_know_something() const noexcept { return peers != nullptr && !peers->empty(); }
+    bool may_look_aside() const noexcept { return !others.empty() || !left.empty() || peers_know_something(); }
 
     // Is this entry, of the lane's peer, the lane's flow? Then the lane belongs to its backend.
     bool adopt(Lane& lane, const FlowEntry& entry) const noexcept {
@@ -76,9 +81,13 @@ struct FlowContext {
     // The lane's flow in a table that is not ours: not what is being killed. Another worker's table has as many
     // buckets as our own, a predecessor's may have others.
     std::optional<FlowTable::Found> find(const FlowTable& table, Lane& lane) const noexcept {
-        return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(), [&](const FlowEntry& entry) {
-            return !killed.contains(lane.peer(), lane.peer_port(), entry.listener) && adopt(lane, entry);
-        });
+        return table.find(lane.bucket_hash, lane.peer(), lane.peer_port(),
+                          [&](const FlowEntry& entry) { return may_adopt(lane, entry); });
+    }
+    std::optional<FlowEntry> find_at_peers(Lane& lane) const noexcept {
+        if (!peers_know_something()) return std::nullopt;
+        return peers->find(lane.peer(), lane.peer_port(),
+                           [&](const FlowEntry& entry) { return may_adopt(lane, entry); });
     }
     // What this worker's own table knows for a lane.
     enum class Own : std::uint8_t {
@@ -109,7 +118,8 @@ struct FlowContext {
         return count(known == Own::nothing ? own.insert_stranger(lane.bucket_hash, key_of(lane), entry, classify)
                                            : own.insert(lane.bucket_hash, key_of(lane), entry, classify));
     }
-    // Somebody else chose; if there is no room, it is asked again. Who copies what was left is the flow's owner now.
+    // Somebody else chose; if there is no room, it is asked again. Who copies what a predecessor left, or another node
+    // said, is the flow's owner now.
     void copy(const Lane& lane, FlowState state, bool owned) noexcept {
         const FlowEntry entry{lane.listener, lane.service_port, lane.handle, state, policy.now, owned};
         const auto classify = [this](const FlowEntry& other) { return policy.classify(other); };
@@ -117,6 +127,9 @@ struct FlowContext {
     }
 
   private:
+    bool may_adopt(Lane& lane, const FlowEntry& entry) const noexcept {
+        return !killed.contains(lane.peer(), lane.peer_port(), entry.listener) && adopt(lane, entry);
+    }
     static FlowKey key_of(const Lane& lane) noexcept {
         return {lane.peer(), lane.peer_port(), lane.listener, lane.service_port};
     }

@@ -55,12 +55,13 @@ Status attach_first_queue(int fd, const std::string& device) {
                  .remedy = "ip link delete " + device + ", or rename the port"};
 }
 
-Result<std::vector<xdp::Descriptor>> attach_queues(const PuntSettings& settings) {
+// `alone`: nobody else may have the device.
+Result<std::vector<xdp::Descriptor>> attach_queues(const PuntSettings& settings, bool alone) {
     std::vector<xdp::Descriptor> queues;
     for (std::uint16_t i = 0; i < settings.queues; ++i) {
         xdp::Descriptor queue(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
         if (!queue) return failure(settings.name, "cannot open /dev/net/tun", errno);
-        if (i == 0) {
+        if (i == 0 && alone) {
             if (const auto done = attach_first_queue(queue.get(), settings.name); !done) return done.error();
         } else if (const int error = attach_queue(queue.get(), settings.name, false)) {
             return failure(settings.name, "cannot have one queue for each worker", error);
@@ -153,8 +154,12 @@ std::string punt_device_name(std::string_view run_directory, std::string_view po
     return name + tail;
 }
 
-Result<PuntDevice> PuntDevice::create(PuntSettings settings) {
-    auto queues = attach_queues(settings);
+Result<PuntDevice> PuntDevice::create(PuntSettings settings) { return make(std::move(settings), true); }
+
+Result<PuntDevice> PuntDevice::join(PuntSettings settings) { return make(std::move(settings), false); }
+
+Result<PuntDevice> PuntDevice::make(PuntSettings settings, bool alone) {
+    auto queues = attach_queues(settings, alone);
     if (!queues) return queues.error();
     PuntDevice device(std::move(settings), *std::move(queues));
     if (const auto done = set_link(*device.settings_); !done) return done.error();

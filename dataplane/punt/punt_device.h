@@ -56,6 +56,8 @@ class PuntDevice {
     // In the network namespace of the calling thread. Refused if somebody else has a device of that name; a predecessor
     // that is just dying is waited for.
     static Result<PuntDevice> create(PuntSettings settings);
+    // Beside a predecessor that has it, of the same name, and is going to end.
+    static Result<PuntDevice> join(PuntSettings settings);
 
     PuntQueue queue(std::uint16_t index) const noexcept {
         return {queues_[index].get(), settings_->mac, settings_->virtual_macs};
@@ -68,6 +70,7 @@ class PuntDevice {
 
   private:
     Status apply_settings() const;
+    static Result<PuntDevice> make(PuntSettings settings, bool alone);
 
     PuntDevice(PuntSettings settings, std::vector<xdp::Descriptor> queues)
         : settings_(std::make_unique<const PuntSettings>(std::move(settings))), queues_(std::move(queues)) {}

@@ -224,17 +224,9 @@ class FlowTable {
     };
 
     static constexpr std::uint32_t half_empty = 2;  // units
-    static constexpr Kind kind_of(std::uint64_t meta) noexcept { return static_cast<Kind>(meta & 3); }
+    static constexpr Kind kind_of(std::uint64_t meta) noexcept { return shm::flow_kind(meta); }
     static constexpr FlowState state_of(std::uint64_t meta) noexcept { return static_cast<FlowState>(meta >> 2 & 3); }
     static constexpr std::uint64_t owned_bit = shm::flow_owned_bit;
-    static constexpr std::uint64_t sequence_of(std::uint64_t meta) noexcept { return meta >> 5 & 7; }
-    static constexpr std::uint64_t make_tag(Kind kind, FlowState state, std::uint64_t sequence) noexcept {
-        return static_cast<std::uint64_t>(kind) | static_cast<std::uint64_t>(state) << 2 | (sequence & 7) << 5;
-    }
-    static constexpr std::uint64_t make_meta(std::uint64_t tag, const FlowEntry& entry) noexcept {
-        return tag | (entry.owned ? owned_bit : 0) | std::uint64_t{entry.seen.value} << 8 |
-               std::uint64_t{entry.handle.value} << 32;
-    }
     static constexpr shm::Handle handle_of(std::uint64_t meta) noexcept {
         return {static_cast<std::uint32_t>(meta >> 32)};
     }
@@ -242,33 +234,14 @@ class FlowTable {
     bool counts(std::uint32_t bucket, std::uint64_t meta) const noexcept {
         return (meta & owned_bit) != 0 && state_of(meta) != FlowState::closing && bucket < counted_;
     }
-    static bool needs_wide(const FlowKey& key) noexcept { return !key.peer.is_v4() || key.service_port != Be16{}; }
-    static std::uint8_t width_of(const FlowKey& key) noexcept { return needs_wide(key) ? 2 : 1; }
+    static std::uint8_t width_of(const FlowKey& key) noexcept { return shm::is_wide(key) ? 2 : 1; }
 
-    // What stands in the second unit of a wide entry; see layout.h.
-    struct WideTail {
-        Be16 peer_port;
-        ListenerIndex listener;
-        Be16 service_port;
-
-        static WideTail decode(std::uint64_t meta) noexcept {
-            return {Be16::from_raw(static_cast<std::uint16_t>(meta >> 16)),
-                    ListenerIndex(static_cast<std::uint16_t>(meta >> 32)),
-                    Be16::from_raw(static_cast<std::uint16_t>(meta >> 48))};
-        }
-        std::uint64_t encode() const noexcept {
-            return std::uint64_t{peer_port.raw} << 16 | std::uint64_t{listener.value} << 32 |
-                   std::uint64_t{service_port.raw} << 48;
-        }
-    };
+    using WideTail = shm::WideFlowTail;
     static std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept {
         return word.load(std::memory_order_acquire);
     }
     // The key of a narrow entry without its listener, which stands in the upper 16 bits.
     static std::uint64_t without_listener(std::uint64_t key) noexcept { return key << 16; }
-    static std::uint64_t narrow_key(const IpAddress& peer, Be16 peer_port) noexcept {
-        return std::uint64_t{peer.as_v4().raw} | std::uint64_t{peer_port.raw} << 32;
-    }
     // Of four keys, those that are `wanted` in all but the upper `ignored` bits: a nibble of ones for each.
     template <int ignored>
     [[gnu::always_inline]] static std::uint32_t same_keys(const shm::FlowBucket& bucket,
@@ -287,7 +260,7 @@ class FlowTable {
     [[gnu::always_inline]] static Glance glance_narrow(shm::FlowBucket& bucket, const IpAddress& peer, Be16 peer_port,
                                                        ListenerIndex listener) noexcept {
         constexpr int ignored = of == Of::this_listener ? 0 : 16;  // upper bits
-        const std::uint64_t wanted = narrow_key(peer, peer_port) | std::uint64_t{listener.value} << 48;
+        const std::uint64_t wanted = shm::narrow_flow_key(peer, peer_port) | std::uint64_t{listener.value} << 48;
         const std::uint32_t same = same_keys<ignored>(bucket, wanted);
         if (same == 0) return {};
         constexpr std::size_t per_bit = sizeof(shm::FlowUnit) / 4;
@@ -321,7 +294,7 @@ class FlowTable {
     // Which units may hold a narrow entry of this peer, as bits; without a branch on what the memory says.
     [[gnu::always_inline]] static std::uint32_t narrow_of(const shm::FlowBucket& bucket, const IpAddress& peer,
                                                           Be16 peer_port) noexcept {
-        const std::uint64_t wanted = without_listener(narrow_key(peer, peer_port));
+        const std::uint64_t wanted = without_listener(shm::narrow_flow_key(peer, peer_port));
         const auto is_same = [&](std::size_t unit) {
             return std::uint32_t{without_listener(load(bucket.units[unit].key)) == wanted} << unit;
         };
@@ -339,7 +312,7 @@ class FlowTable {
                                                                        Be16 peer_port) noexcept {
         const std::uint64_t meta = load(unit.meta);
         const std::uint64_t key = load(unit.key);
-        const bool is_peers = without_listener(key) == without_listener(narrow_key(peer, peer_port));
+        const bool is_peers = without_listener(key) == without_listener(shm::narrow_flow_key(peer, peer_port));
         if (kind_of(meta) != Kind::narrow || !is_peers || load(unit.meta) != meta) return std::nullopt;
         return shm::flow_entry(meta, ListenerIndex(static_cast<std::uint16_t>(key >> 48)), Be16{});
     }

@@ -1,6 +1,7 @@
 // A file descriptor with an owner.
 #pragma once
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <utility>
@@ -20,7 +21,12 @@ class Descriptor {
         if (fd_ >= 0) ::close(fd_);
     }
 
+    // Another one for the same open file; not for programs that this process executes.
+    static Descriptor copy_of(int fd) noexcept { return Descriptor(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
     int get() const noexcept { return fd_; }
+    // Now the caller's.
+    int release() noexcept { return std::exchange(fd_, -1); }
     explicit operator bool() const noexcept { return fd_ >= 0; }
 
   private:

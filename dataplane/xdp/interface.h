@@ -34,13 +34,14 @@ Status require_queues(const Interface& interface, std::uint32_t queues);
 Status prepare_offloads(const Interface& interface);
 
 // One data plane per interface, whatever its run directory: a name in the network namespace that dies with its holder.
-// To be held before DPDK touches the interface: its failed start would detach the program of the one that runs.
 class InterfaceLock {
   public:
     static Result<InterfaceLock> take(const Interface& interface);
+    // By the descriptor of somebody who holds it.
+    explicit InterfaceLock(Descriptor socket) noexcept : socket_(std::move(socket)) {}
+    int descriptor() const noexcept { return socket_.get(); }
 
   private:
-    explicit InterfaceLock(Descriptor socket) noexcept : socket_(std::move(socket)) {}
     Descriptor socket_;
 };
 

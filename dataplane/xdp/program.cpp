@@ -2,6 +2,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <memory>
@@ -61,7 +62,7 @@ std::optional<std::uint64_t> build_of(const Program& program) {
     return build;
 }
 
-Result<Program> ensure_program(const Interface& interface, Mode mode) {
+Result<Program> prepare_program(const Interface& interface, Mode mode) {
     auto current = attached_program(interface);
     if (!current) return current;
     if (current->descriptor) {
@@ -72,8 +73,26 @@ Result<Program> ensure_program(const Interface& interface, Mode mode) {
     const LibbpfMessages messages;
     const auto skeleton = load(interface);
     if (!skeleton) return skeleton.error();
-    const int program = bpf_program__fd((*skeleton)->progs.xsk_def_prog);
-    if (const int error = attach(interface, program, mode, *current)) return attach_failure(interface, mode, error);
+    Program program;
+    program.descriptor = Descriptor::copy_of(bpf_program__fd((*skeleton)->progs.xsk_def_prog));
+    program.mode = mode;
+    if (!program.descriptor) return kernel_failure(interface, "cannot keep the steering program", errno);
+    return program;
+}
+
+Status put_in_place(const Interface& interface, const Program& program) {
+    if (program.id != 0) return Done{};  // it was there
+    const auto current = attached_program(interface);
+    if (!current) return current.error();
+    const LibbpfMessages messages;
+    const int error = attach(interface, program.descriptor.get(), program.mode, *current);
+    return error == 0 ? Status(Done{}) : attach_failure(interface, program.mode, error);
+}
+
+Result<Program> ensure_program(const Interface& interface, Mode mode) {
+    auto program = prepare_program(interface, mode);
+    if (!program || program->id != 0) return program;
+    if (auto done = put_in_place(interface, *program); !done) return done.error();
     return attached_program(interface);
 }
 

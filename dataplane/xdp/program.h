@@ -18,6 +18,10 @@ std::optional<std::uint64_t> build_of(const Program& program);
 // Leaves this build of our program attached in that mode: the one that is there already, maps and all, if it is of this
 // build, else a new one that replaces a leftover of another build. A program that is not Shunt's is refused by name.
 Result<Program> ensure_program(const Interface& interface, Mode mode);
+// The same in two steps, so that one of this build can be made complete before it replaces the other: a program that is
+// in force already if it is of this build, else one that nothing leads to before put_in_place.
+Result<Program> prepare_program(const Interface& interface, Mode mode);
+Status put_in_place(const Interface& interface, const Program& program);
 
 // Takes a program of ours away, of whichever build. No program is fine, one that is not Shunt's is refused by name.
 Status remove_program(const Interface& interface);

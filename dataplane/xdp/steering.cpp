@@ -87,7 +87,26 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
     if (!lock) return lock.error();
     auto program = ensure_program(interface, mode);
     if (!program) return program.error();
-    const auto open_set = [&](const char* map) { return KernelSet::open(interface, *program, map); };
+    return open(interface, *std::move(lock), *std::move(program));
+}
+
+Result<Steering> Steering::succeed(const Interface& interface, Mode mode, InterfaceLock lock) {
+    auto program = prepare_program(interface, mode);
+    if (!program) return program.error();
+    return open(interface, std::move(lock), *std::move(program));
+}
+
+Status Steering::put_in_place() {
+    if (program_.id != 0) return Done{};
+    if (auto done = xdp::put_in_place(interface_, program_); !done) return done;
+    auto program = attached_program(interface_);
+    if (!program) return program.error();
+    program_ = *std::move(program);
+    return Done{};
+}
+
+Result<Steering> Steering::open(const Interface& interface, InterfaceLock lock, Program program) {
+    const auto open_set = [&](const char* map) { return KernelSet::open(interface, program, map); };
     auto macs = open_set("port_macs");
     auto listeners = open_set("listeners");
     auto ranges = open_set("ranges");
@@ -100,11 +119,11 @@ Result<Steering> Steering::attach(const Interface& interface, Mode mode) {
                             &backend_addresses, &tunnel_ends}) {
         if (!*set) return set->error();
     }
-    auto sockets = map_of(interface, *program, "xsks_map");
+    auto sockets = map_of(interface, program, "xsks_map");
     if (!sockets) return sockets.error();
-    auto counters = map_of(interface, *program, "counters");
+    auto counters = map_of(interface, program, "counters");
     if (!counters) return counters.error();
-    return Steering(*std::move(lock), *std::move(program),
+    return Steering(interface, std::move(lock), std::move(program),
                     {.port_macs = *std::move(macs),
                      .listeners = *std::move(listeners),
                      .ranges = *std::move(ranges),

@@ -55,6 +55,10 @@ class Steering {
     // Attaches our program or adopts the one that is there. Until set_port nothing is steered, unless a predecessor's
     // settings are adopted.
     static Result<Steering> attach(const Interface& interface, Mode mode);
+    // Where a predecessor served until now, whose lock this is. A program of another build stays in force, with what it
+    // lets through, until put_in_place: by then ours is to be told everything.
+    static Result<Steering> succeed(const Interface& interface, Mode mode, InterfaceLock lock);
+    Status put_in_place();
 
     // Removes our program, whichever version, and with it all maps. Refused while a data plane holds the interface.
     static Status detach(const Interface& interface);
@@ -76,6 +80,7 @@ class Steering {
     Result<SteeringCounters> counters() const;
 
     const Program& program() const noexcept { return program_; }
+    const InterfaceLock& lock() const noexcept { return lock_; }
 
   private:
     struct Sets {
@@ -83,13 +88,17 @@ class Steering {
             tunnel_ends;
     };
 
-    Steering(InterfaceLock lock, Program program, Sets sets, Descriptor sockets, Descriptor counters)
-        : lock_(std::move(lock)),
+    static Result<Steering> open(const Interface& interface, InterfaceLock lock, Program program);
+    Steering(const Interface& interface, InterfaceLock lock, Program program, Sets sets, Descriptor sockets,
+             Descriptor counters)
+        : interface_(interface),
+          lock_(std::move(lock)),
           program_(std::move(program)),
           sets_(std::move(sets)),
           sockets_(std::move(sockets)),
           counters_(std::move(counters)) {}
 
+    Interface interface_;
     InterfaceLock lock_;
     Program program_;
     Sets sets_;

@@ -31,7 +31,7 @@ PATIENCE = 30.0  # seconds; longer than any repetition of TCP takes after an out
 KEYS = ("experiment", "mode", "repeats", "connections", "broken", "reset", "lost_packets", "outage_ms_median",
         "outage_ms_max", "detected_ms_max", "api_back_ms_max", "withdrawn_ms_max", "refused", "table_hash_same",
         "conservation_error", "held", "workers", "workers_after", "tcp_wait_ms_max", "messages_per_second",
-        "datagrams", "new_connections", "new_connections_failed", "gap_ms_max", "stale_packets",
+        "datagrams", "new_connections", "new_connections_failed", "gap_ms_max", "replaced", "stale_packets",
         "faults_by_stalls", "flips", "crashes", "loud", "refused_by_reason", "first_troubles", "broken_promises", "failure")
 Row = dict[str, Any]
 

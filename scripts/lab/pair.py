@@ -12,26 +12,30 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Iterator
 
 from .api import UnixConnection
-from .config import lab_config, live_service, web_service
+from .config import Config, lab_config, live_service, web_service
 from .experiment import LoadExperiment, Promise, Stage, Wish
 from .keepalived import Keepalived
 from .laboratory import Lab
+from .loop import as_target
 from .modes import in_way, way_of
 from .namespace import Namespace
-from .network import BALANCER, BALANCER_INSIDE, VIP, Network
+from .network import BACKENDS, BALANCER, BALANCER_INSIDE, VIP, Network, backend_address
 from .node import Machine
-from .restarts import ready_backends
+from .restarts import ready_backends, set_weights
 from .shunt import Shunt
 from .track_file import TrackFile
 from .waiting import NotInTime, wait_until
 
 NAMES = ("lb1", "lb2")
 PROGRAMS = ("keepalived",)
+FIVE = ("b1", "b2", "b3", "b4", "b5")
+SYNC_PORT = 7946
+TOLD_SECONDS = 1.0  # from a change to the death of who made it
 HOLD_MS = 500
 WEDGED_MS, STALL_MS, STALLS = 1500, 90, 3  # a worker that stands still for good, as far as a client can tell; and hiccups
 VIRTUAL = {*BALANCER, *BALANCER_INSIDE, *VIP}  # what the samples have VRRP own
@@ -96,22 +100,25 @@ def virtual_addresses(balancer: Namespace) -> list[str]:
 
 
 @contextmanager
-def pair(wish: Wish) -> Iterator[PairStage]:
+def pair(wish: Wish, backends: tuple[str, ...] = BACKENDS, sync: bool = False) -> Iterator[PairStage]:
     """Two balancers with the same services and seed; lb1, which has the higher priority, is master."""
     os.environ["SHUNT_TEST_HOOKS"] = "1"  # of the daemons
     way = way_of(wish.mode)
-    with Lab(queues=wish.most_workers, topology=PairNetwork) as lab:
+    with Lab(backends, queues=wish.most_workers, topology=PairNetwork) as lab:
         lab.start_echo()
         sources = [own_address_inside(number) for number in range(len(NAMES))]
         ready_backends(lab, way, tuple(address for source in sources for address in source))
-        seed = lab.directory / "hash.seed"
-        seed.write_bytes(os.urandom(32))
+        seed, key = lab.directory / "hash.seed", lab.directory / "sync.key"
+        for secret in (seed, key):
+            secret.write_bytes(os.urandom(32))
         nodes = []
         for number, source in enumerate(sources):
-            services = (in_way(way, web_service()), in_way(way, live_service()))
+            services = (in_way(way, web_service(backends)), in_way(way, live_service(backends)))
             config = lab_config(*services, workers=wish.workers)
             config["ha"] = {"hold": f"{HOLD_MS}ms"}
             config["node"] |= {"name": NAMES[number], "source": list(source), "hash_seed_file": str(seed)}
+            if sync:
+                config["sync"] = sync_with(sources, number, key)
             nodes.append(Node(lab, number, config))
         stage = PairStage(lab, [node.shunt for node in nodes], {"wish": wish}, nodes)
         for node in nodes:
@@ -119,6 +126,17 @@ def pair(wish: Wish) -> Iterator[PairStage]:
             node.shunt.wait_serving()
         stage.wait_master(stage.first)
         yield stage
+
+
+def sync_with(sources: list[tuple[str, str]], number: int, key: Path) -> Config:
+    """Flow sync of one node, by its own address inside, with all others."""
+    ends = [as_target(source[0], SYNC_PORT) for source in sources]
+    return {"listen": ends[number], "peers": ends[:number] + ends[number + 1:], "key_file": str(key)}
+
+
+def pair_in_sync(wish: Wish) -> AbstractContextManager[PairStage]:
+    """With enough backends that a change concerns a fifth of them."""
+    return pair(wish, FIVE, sync=True)
 
 
 class PairStage(Stage):
@@ -253,4 +271,24 @@ class WedgeWorker(Failover):
         stage.notes.pop("track_file").close()
 
 
-EXPERIMENTS = (HostDeath(), Fault(), Graceful(), Failback(), WedgeWorker())
+class AfterChange(HostDeath):
+    """A fifth of the backends is drained and another fifth comes back, and then the node dies that remembers who was
+    served by whom. What the other knows of that, it was told in time."""
+
+    name = "failover-after-change"
+    promises = (*LoadExperiment.loses_nothing, Promise("outage_ms_max", 500))
+    stage = staticmethod(pair_in_sync)
+
+    def prepare(self, stage: PairStage) -> None:
+        changes = stage.notes["changes"] = stage.notes.get("changes", -1) + 1
+        for place, weight in ((changes - 1, 100), (changes, 0)):
+            addresses = backend_address(FIVE[place % len(FIVE)])
+            for shunt in stage.nodes:
+                for service in shunt.services:
+                    set_weights(shunt, service, addresses, weight)
+        super().prepare(stage)
+        changed = time.monotonic()
+        wait_until(lambda: time.monotonic() - changed > TOLD_SECONDS, 10, "the peer to be told")
+
+
+EXPERIMENTS = (HostDeath(), Fault(), Graceful(), Failback(), WedgeWorker(), AfterChange())

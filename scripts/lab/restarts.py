@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Iterable, Iterator
 
 from .config import lab_config, live_service, web_service
@@ -21,8 +21,9 @@ LINK_DOWN_SECONDS = 0.1
 
 
 @contextmanager
-def one_balancer(wish: Wish) -> Iterator[Stage]:
-    """One balancer that serves `web` (HTTP, checked) and `live` in the wished mode, with three backends."""
+def one_balancer(wish: Wish, *options: str) -> Iterator[Stage]:
+    """One balancer that serves `web` (HTTP, checked) and `live` in the wished mode, with three backends. `options` are
+    of its data plane."""
     way = way_of(wish.mode)
     with Lab(queues=wish.most_workers) as lab:
         lab.start_echo()
@@ -30,8 +31,14 @@ def one_balancer(wish: Wish) -> Iterator[Stage]:
         config = lab_config(in_way(way, web_service()), in_way(way, live_service()), workers=wish.workers)
         config["node"]["source"] = list(BALANCER_INSIDE)
         shunt = Shunt(lab, config)
+        shunt.options["dataplane"] = options
         shunt.start()
         yield Stage(lab, [shunt], {"wish": wish})
+
+
+def one_supervised_balancer(wish: Wish) -> AbstractContextManager[Stage]:
+    """The same, and if its data plane ends, or hands over to another, its supervisor sees to it."""
+    return one_balancer(wish, "--supervise")
 
 
 def ready_backends(lab: Lab, way: Any, sources: tuple[str, ...] = BALANCER_INSIDE) -> None:
@@ -119,6 +126,24 @@ def set_workers(stage: Stage, workers: int) -> None:
     shunt.write_config(config)
 
 
+class Upgrade(LoadExperiment):
+    """A planned replacement of the data plane, under a supervisor that follows it."""
+
+    name = "upgrade"
+    modes = ("nat", "direct")
+    promises = (*LoadExperiment.loses_nothing, Promise("gap_ms_max", 50), Promise("replaced"))
+    stage = staticmethod(one_supervised_balancer)
+
+    def prepare(self, stage: Stage) -> None:
+        pin_flows(stage)
+
+    def strike(self, stage: Stage) -> dict[str, Any]:
+        before = stage.shunt.status()["dataplane"]["pid"]
+        answer = stage.shunt.ask("upgrade")
+        after = stage.shunt.status()["dataplane"]["pid"]
+        return {"gap_ms": answer["gap_ms"], "replaced": before != after == answer["pid"]}
+
+
 class LinkFlap(LoadExperiment):
     """The cable is out for a moment: everything that the kernel knew of its neighbours is gone."""
 
@@ -182,4 +207,4 @@ def count_frames_to(switch: Namespace, link_addresses: list[str]) -> None:
         }}""")
 
 
-EXPERIMENTS = (KillControlPlane(), KillDataPlane(), LinkFlap(), NextHopChange())
+EXPERIMENTS = (KillControlPlane(), KillDataPlane(), Upgrade(), LinkFlap(), NextHopChange())

@@ -39,6 +39,7 @@ class Shunt:
         self.config_file = lab.directory / name / "shunt.toml"
         self.write_config(config)
         self.daemons: dict[str, Process] = {}
+        self.options: dict[str, Sequence[str]] = {}  # further ones, by daemon
         lab.undo.callback(self.stop)
 
     def write_config(self, config: Config) -> None:
@@ -51,7 +52,8 @@ class Shunt:
 
     def command(self, daemon: str) -> list[str | Path]:
         state = ["--state-dir", self.state_dir] if daemon == "controlplane" else []
-        return [BUILD / f"shunt-{daemon}", "--config", self.config_file, "--run-dir", self.run_dir, *state]
+        return [BUILD / f"shunt-{daemon}", "--config", self.config_file, "--run-dir", self.run_dir, *state,
+                *self.options.get(daemon, ())]
 
     def daemon(self, which: str) -> Process:
         """Starts a daemon and waits until it says that it is ready."""

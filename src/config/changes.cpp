@@ -175,6 +175,7 @@ std::vector<Change> changed_keys(const DesiredState& before, const DesiredState&
     comparison.tables("announce", write_announce(before, Form::complete), write_announce(after, Form::complete));
     comparison.tables("http", write_http(before, Form::complete), write_http(after, Form::complete));
     comparison.values("ha", write_ha(before, Form::complete), write_ha(after, Form::complete));
+    comparison.values("sync", write_sync(before, Form::complete), write_sync(after, Form::complete));
     return comparison.take();
 }
 

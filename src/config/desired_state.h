@@ -176,6 +176,21 @@ struct Ha {
     bool operator==(const Ha&) const = default;
 };
 
+constexpr std::size_t most_sync_peers = 31;
+
+// What is told of flows: those that the peers could not derive from the tables, or all.
+enum class SyncFlows : std::uint8_t { pinned, all };
+
+// Flow sync with the nodes that may serve in this one's stead.
+struct Sync {
+    std::string group{"shunt"};
+    AddressAndPort listen{};
+    std::vector<AddressAndPort> peers{};  // or one multicast group
+    std::string key_file{};
+    SyncFlows flows{SyncFlows::pinned};
+    bool operator==(const Sync&) const = default;
+};
+
 struct DesiredState {
     Node node{};
     Dataplane dataplane{};
@@ -184,6 +199,7 @@ struct DesiredState {
     std::string api_socket{};                     // empty: RUN_DIR/api.sock
     std::optional<AddressAndPort> http_listen{};  // absent: nowhere
     std::optional<Ha> ha{};                       // absent: no track files
+    std::optional<Sync> sync{};                   // absent: no flow sync
     std::string announce_device{};                // where VIPs are put; empty: placing them is not our business
     bool operator==(const DesiredState&) const = default;
 };

@@ -28,7 +28,8 @@ Tree write_backend(const Backend& backend, Form form);
 Tree write_api(const DesiredState& state, Form form);
 Tree write_announce(const DesiredState& state, Form form);
 Tree write_http(const DesiredState& state, Form form);
-Tree write_ha(const DesiredState& state, Form form);  // null if there is none
+Tree write_ha(const DesiredState& state, Form form);    // null if there is none
+Tree write_sync(const DesiredState& state, Form form);  // the same
 
 // A value on one line, as TOML has it: "text", 5, [1, 2], { key = 5 }.
 std::string one_line(const Tree& value);

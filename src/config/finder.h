@@ -73,5 +73,7 @@ void examine_schedulers(Finder& finder);
 void examine_ranges(Finder& finder);
 // Where this node answers about itself, and what it tells its peer.
 void examine_ha(Finder& finder);
+// How it speaks with its peers of flows.
+void examine_sync(Finder& finder);
 
 }  // namespace shunt::config

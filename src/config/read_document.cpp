@@ -163,6 +163,15 @@ void read_ha(TableReader& table, Ha& ha) {
     table.optional("hold", ha.hold, lasting(shortest_hold, longest_hold));
 }
 
+void read_sync(TableReader& table, Sync& sync) {
+    table.optional("group", sync.group, as_name);
+    table.required("listen", sync.listen, as_listen);
+    table.list("peers", sync.peers, as_listen);
+    table.require("peers");
+    table.required("key_file", sync.key_file, as_file);
+    table.optional("flows", sync.flows, one_of(sync_words));
+}
+
 }  // namespace
 
 void read_backend(TableReader& table, Backend& backend) {
@@ -204,9 +213,9 @@ void read_state(TableReader& table, DesiredState& state) {
     table.table("api", [&state](TableReader& below) { below.optional("socket", state.api_socket, as_text); });
     table.table("http", [&state](TableReader& below) { below.optional("listen", state.http_listen, as_listen); });
     table.table("ha", [&state](TableReader& below) { read_ha(below, state.ha.emplace()); });
+    table.table("sync", [&state](TableReader& below) { read_sync(below, state.sync.emplace()); });
     table.table("announce",
                 [&state](TableReader& below) { below.optional("device", state.announce_device, as_device); });
-    table.later({"sync"});
 }
 
 }  // namespace shunt::config

@@ -74,6 +74,7 @@ class Examiner : public Finder {
         services();
         announce();
         examine_ha(*this);
+        examine_sync(*this);
         return take();
     }
 

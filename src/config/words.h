@@ -29,6 +29,7 @@ inline constexpr std::array<Word<CheckType>, 2> check_words{{{"tcp", CheckType::
 inline constexpr std::array<std::string_view, 7> later_checks{"https", "udp", "dns", "icmp", "grpc", "exec", "agent"};
 inline constexpr std::array<Word<BackendState>, 3> state_words{
     {{"ready", BackendState::ready}, {"drain", BackendState::drain}, {"maint", BackendState::maint}}};
+inline constexpr std::array<Word<SyncFlows>, 2> sync_words{{{"pinned", SyncFlows::pinned}, {"all", SyncFlows::all}}};
 inline constexpr std::array<Word<bool>, 2> xdp_words{{{"native", false}, {"generic", true}}};
 
 // Choices with one answer so far; their keys are accepted, so that a file may say what is done.

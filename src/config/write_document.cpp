@@ -194,6 +194,19 @@ Tree write_ha(const DesiredState& state, Form form) {
     return writer.take();
 }
 
+Tree write_sync(const DesiredState& state, Form form) {
+    if (!state.sync) return {};
+    Writer writer(form);
+    const auto text = [](const AddressAndPort& at) { return address_and_port(at.address, at.port); };
+    const Sync& sync = *state.sync;
+    writer.put("group", sync.group, sync.group != Sync{}.group);
+    writer.put("listen", text(sync.listen));
+    writer.put("peers", tables(sync.peers, text), !sync.peers.empty());
+    writer.put("key_file", sync.key_file);
+    writer.put("flows", word(sync_words, sync.flows), sync.flows != Sync{}.flows);
+    return writer.take();
+}
+
 Tree write_backend(const Backend& backend, Form form) {
     Writer writer(form);
     writer.put("address", backend.address.text());
@@ -243,6 +256,7 @@ Tree write_state(const DesiredState& state, Form form) {
     writer.put("announce", write_announce(state, form), !state.announce_device.empty());
     writer.put("http", write_http(state, form), state.http_listen.has_value());
     writer.put("ha", write_ha(state, form), state.ha.has_value());
+    writer.put("sync", write_sync(state, form), state.sync.has_value());
     return writer.take();
 }
 

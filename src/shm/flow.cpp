@@ -5,8 +5,6 @@ namespace {
 
 std::uint64_t load(const std::atomic<std::uint64_t>& word) noexcept { return word.load(std::memory_order_acquire); }
 
-FlowUnitKind kind_of(std::uint64_t meta) noexcept { return static_cast<FlowUnitKind>(meta & 3); }
-
 StoredFlow narrow(std::uint64_t key, std::uint64_t meta) noexcept {
     const ListenerIndex listener(static_cast<std::uint16_t>(key >> 48));
     return {{IpAddress::v4(Be32::from_raw(static_cast<std::uint32_t>(key))),
@@ -16,12 +14,10 @@ StoredFlow narrow(std::uint64_t key, std::uint64_t meta) noexcept {
 
 StoredFlow wide(std::uint64_t high, std::uint64_t meta, const FlowUnit& second) noexcept {
     const std::uint64_t low = load(second.key);
-    const std::uint64_t tail = load(second.meta);
-    const ListenerIndex listener(static_cast<std::uint16_t>(tail >> 32));
-    const Be16 service_port = Be16::from_raw(static_cast<std::uint16_t>(tail >> 48));
-    return {{IpAddress::v6(std::bit_cast<IpAddress::Bytes>(std::array{high, low})),
-             Be16::from_raw(static_cast<std::uint16_t>(tail >> 16)), listener, service_port},
-            flow_entry(meta, listener, service_port)};
+    const WideFlowTail tail = WideFlowTail::decode(load(second.meta));
+    return {{IpAddress::v6(std::bit_cast<IpAddress::Bytes>(std::array{high, low})), tail.peer_port, tail.listener,
+             tail.service_port},
+            flow_entry(meta, tail.listener, tail.service_port)};
 }
 
 }  // namespace
@@ -30,9 +26,9 @@ std::optional<StoredFlow> read_flow(const FlowBucket& bucket, std::uint8_t unit)
     const FlowUnit& first = bucket.units[unit];
     const std::uint64_t meta = load(first.meta);
     const std::uint64_t key = load(first.key);
-    const bool is_wide = kind_of(meta) == FlowUnitKind::wide_first && unit % 2 == 0;
-    if (!is_wide && kind_of(meta) != FlowUnitKind::narrow) return std::nullopt;
-    const StoredFlow stored = is_wide ? wide(key, meta, bucket.units[unit + 1U]) : narrow(key, meta);
+    const bool wide_one = flow_kind(meta) == FlowUnitKind::wide_first && unit % 2 == 0;
+    if (!wide_one && flow_kind(meta) != FlowUnitKind::narrow) return std::nullopt;
+    const StoredFlow stored = wide_one ? wide(key, meta, bucket.units[unit + 1U]) : narrow(key, meta);
     if (load(first.meta) != meta) return std::nullopt;
     return stored;
 }

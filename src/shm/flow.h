@@ -38,8 +38,16 @@ struct StoredFlow {
 
 enum class FlowUnitKind : std::uint8_t { empty = 0, narrow, wide_first, wide_second };  // the low bits of a tag
 
-// What the first meta word of an entry says (layout.h).
+// A tag and its sequence bits, which survive the entry: they tell readers that the unit holds another one now.
 constexpr std::uint64_t flow_owned_bit = 16;
+constexpr FlowUnitKind flow_kind(std::uint64_t meta) noexcept { return static_cast<FlowUnitKind>(meta & 3); }
+constexpr std::uint64_t flow_sequence(std::uint64_t meta) noexcept { return meta >> 5 & 7; }
+constexpr std::uint64_t flow_tag(FlowUnitKind kind, FlowState state, std::uint64_t sequence) noexcept {
+    return static_cast<std::uint64_t>(kind) | static_cast<std::uint64_t>(state) << 2 | (sequence & 7) << 5;
+}
+constexpr bool is_wide(const FlowKey& key) noexcept { return !key.peer.is_v4() || key.service_port != Be16{}; }
+
+// What the first meta word of an entry says (layout.h).
 constexpr FlowEntry flow_entry(std::uint64_t meta, ListenerIndex listener, Be16 service_port) noexcept {
     return {listener,
             service_port,
@@ -47,6 +55,71 @@ constexpr FlowEntry flow_entry(std::uint64_t meta, ListenerIndex listener, Be16 
             static_cast<FlowState>(meta >> 2 & 3),
             Tick{static_cast<std::uint32_t>(meta >> 8) & Tick::mask},
             (meta & flow_owned_bit) != 0};
+}
+
+constexpr std::uint64_t flow_meta(std::uint64_t tag, const FlowEntry& entry) noexcept {
+    return tag | (entry.owned ? flow_owned_bit : 0) | std::uint64_t{entry.seen.value} << 8 |
+           std::uint64_t{entry.handle.value} << 32;
+}
+// The key of a narrow entry, without its listener.
+constexpr std::uint64_t narrow_flow_key(const IpAddress& peer, Be16 peer_port) noexcept {
+    return std::uint64_t{peer.as_v4().raw} | std::uint64_t{peer_port.raw} << 32;
+}
+// What stands in the second unit of a wide entry beside its tag.
+struct WideFlowTail {
+    Be16 peer_port;
+    ListenerIndex listener;
+    Be16 service_port;
+
+    static constexpr WideFlowTail decode(std::uint64_t meta) noexcept {
+        return {Be16::from_raw(static_cast<std::uint16_t>(meta >> 16)),
+                ListenerIndex(static_cast<std::uint16_t>(meta >> 32)),
+                Be16::from_raw(static_cast<std::uint16_t>(meta >> 48))};
+    }
+    constexpr std::uint64_t encode() const noexcept {
+        return std::uint64_t{peer_port.raw} << 16 | std::uint64_t{listener.value} << 32 |
+               std::uint64_t{service_port.raw} << 48;
+    }
+};
+
+// For the one writer of a table. Empties the place in which an entry begins.
+inline void clear_flow(FlowBucket& bucket, std::uint8_t unit) noexcept {
+    const auto wipe = [](FlowUnit& of) {
+        const std::uint64_t old = of.meta.load(std::memory_order_relaxed);
+        of.meta.store(flow_tag(FlowUnitKind::empty, {}, flow_sequence(old) + 1), std::memory_order_release);
+    };
+    const FlowUnitKind kind = flow_kind(bucket.units[unit].meta.load(std::memory_order_relaxed));
+    const bool two = kind == FlowUnitKind::wide_first && unit % 2 == 0;
+    wipe(bucket.units[unit]);
+    if (two) wipe(bucket.units[unit + 1U]);
+}
+// Into a place that is empty: one unit, or two from an even one on. Returns the first meta word, which comes last.
+inline std::uint64_t fill_flow(FlowBucket& bucket, std::uint8_t unit, const FlowKey& key,
+                               const FlowEntry& entry) noexcept {
+    FlowUnit* const units = &bucket.units[unit];
+    const auto sequence = [&](std::size_t of) { return flow_sequence(units[of].meta.load(std::memory_order_relaxed)); };
+    const bool wide = is_wide(key);
+    const FlowUnitKind kind = wide ? FlowUnitKind::wide_first : FlowUnitKind::narrow;
+    const std::uint64_t meta = flow_meta(flow_tag(kind, entry.state, sequence(0)), entry);
+    if (!wide) {
+        const std::uint64_t word = narrow_flow_key(key.peer, key.peer_port) | std::uint64_t{key.listener.value} << 48;
+        units[0].key.store(word, std::memory_order_release);
+    } else {
+        const WideFlowTail tail{key.peer_port, key.listener, key.service_port};
+        units[0].key.store(key.peer.high_word(), std::memory_order_release);
+        units[1].key.store(key.peer.low_word(), std::memory_order_release);
+        units[1].meta.store(flow_tag(FlowUnitKind::wide_second, {}, sequence(1)) | tail.encode(),
+                            std::memory_order_release);
+    }
+    units[0].meta.store(meta, std::memory_order_release);
+    return meta;
+}
+
+// Another entry of the same key, in one store: no reader misses it.
+inline void renew_flow(FlowBucket& bucket, std::uint8_t unit, const FlowEntry& entry) noexcept {
+    std::atomic<std::uint64_t>& meta = bucket.units[unit].meta;
+    const std::uint64_t old = meta.load(std::memory_order_relaxed);
+    meta.store(flow_meta(flow_tag(flow_kind(old), entry.state, flow_sequence(old)), entry), std::memory_order_release);
 }
 
 // The entry that begins in a unit (0 to 3); nothing if none does, or if it is being written: as good as not there yet.

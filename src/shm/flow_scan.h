@@ -3,6 +3,7 @@
 // that whoever has other work can bound how long it is away. It only reads.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -58,6 +59,24 @@ class FlowTables {
 class FlowScan {
   public:
     explicit FlowScan(const FlowFilter& filter) noexcept : filter_(filter) {}
+    // From a position on: a bucket, counted through the tables of all workers of all regions. One of end_of() or more
+    // sees nothing.
+    FlowScan(const FlowFilter& filter, const FlowTables& flows, std::uint64_t position) noexcept : filter_(filter) {
+        for (; region_ < flows.regions(); ++region_) {
+            const StateShape& shape = flows.region(region_).shape();
+            if (position < buckets_of(shape)) {
+                worker_ = WorkerIndex(static_cast<std::uint16_t>(position / shape.buckets_per_worker));
+                bucket_ = position % shape.buckets_per_worker;
+                return;
+            }
+            position -= buckets_of(shape);
+        }
+    }
+    static std::uint64_t end_of(const FlowTables& flows) noexcept { return begin_of(flows, flows.regions()); }
+    std::uint64_t position(const FlowTables& flows) const noexcept {
+        if (region_ >= flows.regions()) return end_of(flows);
+        return begin_of(flows, region_) + worker_.value * flows.region(region_).shape().buckets_per_worker + bucket_;
+    }
 
     // Goes on until about this many cache lines of flow tables were read, and calls f(const Flow&) for every matching
     // flow, once for each table of a region that has it. True: all tables were seen. `now` is as workers count
@@ -83,14 +102,22 @@ class FlowScan {
         return ++region_ == flows.regions();
     }
 
-  private:
     static constexpr std::size_t group =
         8;  // buckets looked at before others are asked, so that memory answers at once
 
+  private:
     struct Candidate {
         StoredFlow stored;
         std::uint64_t hash{};  // of its peer
     };
+    static std::uint64_t buckets_of(const StateShape& shape) noexcept {
+        return shape.workers * shape.buckets_per_worker;
+    }
+    static std::uint64_t begin_of(const FlowTables& flows, std::size_t region) noexcept {
+        std::uint64_t before = 0;
+        for (std::size_t i = 0; i < region; ++i) before += buckets_of(flows.region(i).shape());
+        return before;
+    }
     // About a flow of this region: that one and those before it.
     std::uint32_t tables_asked(const FlowTables& flows) const noexcept;
     // From the next few buckets, what may match by what all copies agree about; and where the others would have it is

@@ -1,12 +1,13 @@
 // The treaty: every byte two processes share. Offsets, never pointers. A change here is a new layout version.
 //
-// Two regions, one writer process each (DESIGN section 3):
+// Three regions, one writer process each (DESIGN section 3):
 //
 //   tables   written by the control plane: a header with the word `published`, a ring of eight root references and a
 //            ring of requests, then immutable blocks. A root is the whole of one generation; blocks are shared between
 //            generations.
 //   state    written by the data plane: `accepted`, answers to requests, worker blocks with `passed`, counters, link
 //            addresses of next hops, flow tables.
+//   peers    written by the control plane: one flow table, of what other nodes say.
 //
 // Publication is three words: `published` (control plane) -> validated, `accepted` (data plane's main thread) ->
 // `passed` (each worker, at the end of a burst). Everything reachable from a root was validated before `accepted` names
@@ -46,6 +47,7 @@ constexpr bool reads_layout(std::uint32_t version) noexcept {
 }
 constexpr std::uint64_t tables_magic = 0x31534c4254544853ULL;  // "SHTTBLS1"
 constexpr std::uint64_t state_magic = 0x3154415453544853ULL;   // "SHTSTAT1"
+constexpr std::uint64_t peers_magic = 0x3152454550544853ULL;   // "SHTPEER1"
 constexpr std::uint32_t block_magic = 0x4b4c4253;              // "SBLK"
 
 // A counter with one writer and any number of readers: no locked instruction.
@@ -374,6 +376,7 @@ enum class RequestKind : std::uint32_t {
     none = 0,
     kill_flows,
     wedge_worker,  // for tests: filter.workers stand still for `milliseconds`
+    upgrade,       // hand over to a process of TablesHeader::program, ready within `milliseconds`
 };
 
 // What the control plane asks of a running data plane. Complete before `requested` names it; its place is used again
@@ -381,7 +384,7 @@ enum class RequestKind : std::uint32_t {
 struct alignas(cache_line_bytes) Request {
     std::uint64_t number;
     RequestKind kind;
-    std::uint32_t milliseconds;  // wedge_worker
+    std::uint32_t milliseconds;  // wedge_worker, upgrade
     FlowFilter filter;
 };
 
@@ -400,6 +403,10 @@ struct alignas(cache_line_bytes) TablesHeader {
 
     alignas(cache_line_bytes) std::atomic<std::uint64_t> requested;  // the number of the newest request, from 1
     std::array<Request, request_ring> requests;                      // number n at n % request_ring
+
+    // Since layout 5. What an upgrade is to start, a path; empty: what runs. Written before the request, and of one
+    // that waits there is only one.
+    alignas(cache_line_bytes) std::array<char, 1024> program;
 };
 constexpr std::uint64_t first_block_offset = 4096;
 constexpr std::size_t written_by_publisher = offsetof(TablesHeader, requested);  // requests stand behind
@@ -458,10 +465,12 @@ enum class RequestOutcome : std::uint32_t {
 
 // The answer to a request. Complete before `answered` names it.
 struct alignas(cache_line_bytes) RequestAnswer {
-    std::uint64_t number;
-    RequestOutcome outcome;
-    std::uint32_t reserved;
-    std::uint64_t flows;  // that were killed
+    std::uint64_t number{};
+    RequestOutcome outcome{};
+    std::uint32_t successor{};  // its process id, of an upgrade
+    std::uint64_t flows{};      // that were killed
+    std::int64_t
+        gap_nanoseconds{};  // of an upgrade: from the last poll of the old workers to the first of all new ones
 };
 
 // A region that was looked after by another process: what it remembers is found by looking aside into it.
@@ -538,6 +547,9 @@ struct alignas(cache_line_bytes) StateHeader {
     std::atomic<std::int64_t> health_since;        // of its state; CLOCK_MONOTONIC, ns
     std::atomic<std::uint32_t> track_file_failed;  // 1: keepalived does not hear of it
     std::array<Counter, node_faults> faults;       // how often each of them began
+
+    // Why the newest request that was refused was; a sentence, complete before it is answered.
+    alignas(cache_line_bytes) std::array<char, 256> refusal;
 };
 // Where what follows the header begins, in every layout.
 constexpr std::uint64_t first_worker_offset = 4096;
@@ -566,6 +578,7 @@ struct alignas(cache_line_bytes) WorkerBlock {
     Counter look_asides;
     std::uint32_t core;
     std::uint32_t reserved;
+    Counter flows_from_peers;  // found in the `peers` region
 
     struct alignas(cache_line_bytes) PortCounters {
         Counter received;
@@ -689,6 +702,25 @@ struct StateLayout {
         return at;
     }
 };
+
+// ------------------------------------------------------------------------------------------------ peers
+
+// A flow table of what other nodes know, by ids of one tables file; FlowBucket[buckets] at first_peer_bucket. Ticks are
+// of CLOCK_MONOTONIC itself: the control plane knows no downtime. Where ids or size do not fit any more, another file
+// takes its place.
+struct alignas(cache_line_bytes) PeersHeader {
+    std::uint64_t magic;
+    std::uint64_t buckets;
+    HashSeed flow_seed;                  // of this table alone
+    std::uint64_t tables_identity;       // of the tables file whose ids it holds
+    std::atomic<std::uint32_t> version;  // stored last, with release
+    std::uint32_t reserved;
+
+    alignas(cache_line_bytes) Counter entries;  // put and not taken out; 0: nobody needs to look
+    std::atomic<std::int64_t> written_at;       // CLOCK_MONOTONIC, ns, of the last turn of the writer
+};
+constexpr std::uint64_t first_peer_bucket = 4096;
+static_assert(sizeof(PeersHeader) <= first_peer_bucket);
 
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std::uint32_t>::is_always_lock_free);
 

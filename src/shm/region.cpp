@@ -98,6 +98,7 @@ Region& Region::operator=(Region&& other) noexcept {
     std::swap(reserved_, other.reserved_);
     std::swap(allocated_, other.allocated_);
     std::swap(file_, other.file_);
+    std::swap(lock_, other.lock_);
     std::swap(page_, other.page_);
     std::swap(path_, other.path_);
     return *this;
@@ -109,6 +110,7 @@ Region::~Region() {
         munmap(data_, reserved_);
     }
     if (file_ >= 0) close(file_);
+    if (lock_ >= 0) close(lock_);
 }
 
 Status Region::map(int protection, std::uint64_t reserve_bytes) {
@@ -178,10 +180,10 @@ std::uint64_t Region::file_bytes() const noexcept {
     return static_cast<std::uint64_t>(status.st_size);
 }
 
-bool Region::at_its_path() const noexcept {
+bool Region::is_at(const std::string& path) const noexcept {
     struct stat mapped {};
     struct stat named {};
-    return file_ >= 0 && fstat(file_, &mapped) == 0 && stat(path_.c_str(), &named) == 0 &&
+    return file_ >= 0 && fstat(file_, &mapped) == 0 && stat(path.c_str(), &named) == 0 &&
            mapped.st_dev == named.st_dev && mapped.st_ino == named.st_ino;
 }
 
@@ -214,6 +216,7 @@ Status Region::grow(std::uint64_t bytes) {
 }
 
 bool Region::try_lock() noexcept {
+    if (lock_ >= 0) return true;
     struct flock lock = whole_file_lock();
     return fcntl(file_, F_OFD_SETLK, &lock) == 0;
 }

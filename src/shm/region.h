@@ -45,7 +45,9 @@ class Region {
     // What grow() has seen to: memory that is there, whatever the file's length says.
     std::uint64_t allocated() const noexcept { return allocated_; }
     // Does the path still lead to the file that is mapped? Not after a rename over it, or over a symbolic link to it.
-    bool at_its_path() const noexcept;
+    bool at_its_path() const noexcept { return is_at(path_); }
+    // Is this a name of the file?
+    bool is_at(const std::string& path) const noexcept;
     const std::string& path() const noexcept { return path_; }
     // The file was renamed.
     void moved_to(std::string path) { path_ = std::move(path); }
@@ -60,6 +62,10 @@ class Region {
     Status grow(std::uint64_t bytes);
     // The lock of whoever serves this region; it dies with its holder. False: another process has it.
     bool try_lock() noexcept;
+    // It is held by this descriptor of the file, which somebody who is going to end shares with us. Takes ownership.
+    void inherit_lock(int descriptor) noexcept { lock_ = descriptor; }
+    // The descriptor that holds it, once it is ours.
+    int lock_descriptor() const noexcept { return lock_ >= 0 ? lock_ : file_; }
     // Does a process other than this one hold the lock?
     bool locked_by_other() const noexcept;
 
@@ -70,6 +76,7 @@ class Region {
     std::uint64_t reserved_{};
     std::uint64_t allocated_{};  // from the start on, as far as this object knows
     int file_{-1};
+    int lock_{-1};  // inherited; else it is held by file_
     std::uint64_t page_{4096};
     std::string path_{};
 };

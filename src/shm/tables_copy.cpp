@@ -6,8 +6,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <string>
 #include <utility>
 
+#include "src/shm/region_files.h"
 #include "src/shm/validate.h"
 
 namespace shunt::shm {
@@ -23,10 +25,12 @@ bool same(const BlockHeader& a, const BlockHeader& b) noexcept {
 }  // namespace
 
 Result<TablesCopy> TablesCopy::make(const std::string& path, const TablesHeader& original) {
-    const std::string draft = path + ".new";
-    unlink(draft.c_str());  // left by one that died here
-    auto region = Region::create(draft, growth, std::max(original.reserved_bytes, growth));
+    const std::string own = path + "." + std::to_string(getpid());
+    remove_unheld(path + ".", own);  // `path` itself is what the last of them is known by
+    auto region = Region::create(own, growth, std::max(original.reserved_bytes, growth));
     if (!region) return region.error();
+    region->try_lock();
+    region->survive_truncation();
     TablesCopy copy(*std::move(region), path);
     copy.format(original);
     return copy;
@@ -79,16 +83,16 @@ void TablesCopy::enter(Generation generation, BlockOffset root) noexcept {
 }
 
 Status TablesCopy::take_name() {
-    if (path_.empty()) return Done{};
-    if (std::rename((path_ + ".new").c_str(), path_.c_str()) != 0) {
-        const int error = errno;
-        unlink(path_.c_str());
-        return Error{.message = std::string("cannot give the copy of the tables its name: ") + std::strerror(error),
-                     .remedy = "look at the directory; until then a damaged tables file costs the flows",
-                     .file = path_};
-    }
-    path_.clear();
-    return Done{};
+    if (path_.empty() || region_.is_at(path_)) return Done{};
+    const std::string draft = region_.path() + ".new";
+    unlink(draft.c_str());
+    if (link(region_.path().c_str(), draft.c_str()) == 0 && std::rename(draft.c_str(), path_.c_str()) == 0)
+        return Done{};
+    const int error = errno;
+    unlink(path_.c_str());
+    return Error{.message = std::string("cannot give the copy of the tables its name: ") + std::strerror(error),
+                 .remedy = "look at the directory; until then a damaged tables file costs the flows",
+                 .file = path_};
 }
 
 }  // namespace shunt::shm

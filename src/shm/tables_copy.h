@@ -23,7 +23,8 @@ class TablesCopy {
     // Where the copy of a tables file lies.
     static std::string path_of(const std::string& tables) { return tables + ".copy"; }
 
-    // An empty one, as yet without its name.
+    // An empty one, PATH.<pid>, with the lock of whoever keeps it. What was left by those that are gone is removed;
+    // what is at PATH stays.
     static Result<TablesCopy> make(const std::string& path, const TablesHeader& original);
     // In zeroed memory of this process.
     static TablesCopy in_memory(Region memory, const TablesHeader& original);
@@ -37,8 +38,9 @@ class TablesCopy {
     bool put(BlockOffset offset, const BlockHeader& header, const std::byte* payload) noexcept;
     // From now on this is the newest generation. All its blocks are here.
     void enter(Generation generation, BlockOffset root) noexcept;
-    // Takes the place of a predecessor's copy, once there is a generation in this one. An error: then no file has the
-    // name, for a stale copy is worse than none.
+    // Makes PATH a name of this copy, once there is a generation in it; to be called every now and then, for a
+    // successor that came to nothing may have taken it. An error: then no file has the name, for a stale copy is worse
+    // than none.
     Status take_name();
     Region release() && { return std::move(region_); }
 
@@ -50,7 +52,7 @@ class TablesCopy {
     TablesHeader& header() noexcept { return region_.at<TablesHeader>(0); }
 
     Region region_;
-    std::string path_;  // that it is to have; empty: it has it, or needs none
+    std::string path_;  // empty: it needs no name
 };
 
 }  // namespace shunt::shm

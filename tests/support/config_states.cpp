@@ -157,6 +157,15 @@ Ha ha(Random& random) {
     return result;
 }
 
+Sync sync(Random& random) {
+    Sync result{.group = name(random, "group"),
+                .listen = {address(random), number(random, 1, 65535)},
+                .peers = {{address(random), number(random, 1, 65535)}, {address(random), number(random, 1, 65535)}},
+                .key_file = "/" + text(random) + "k"};
+    if (coin(random)) result.flows = SyncFlows::all;
+    return result;
+}
+
 }  // namespace
 
 DesiredState random_state(Random& random) {
@@ -184,6 +193,7 @@ DesiredState random_state(Random& random) {
     if (coin(random)) state.announce_device = "vip" + std::to_string(random.below(100));
     if (coin(random)) state.http_listen = AddressAndPort{address(random), number(random, 1, 65535)};
     if (coin(random)) state.ha = ha(random);
+    if (coin(random)) state.sync = sync(random);
     return state;
 }
 

@@ -75,9 +75,10 @@ def test_without_the_copy_ids_start_anew_and_new_connections_are_served(lab):
     shunt = lab.shunt
     pid = shunt.ask("status")["dataplane"]["pid"]
     hashes = shunt.hashes()
-    for file in (tables_file(shunt), tables_file(shunt).with_name("tables.copy")):
-        file.unlink()
     shunt.kill("controlplane")
+    tables_file(shunt).unlink()
+    with open(tables_file(shunt).with_name("tables.copy"), "r+b") as copy:
+        copy.write(bytes(8))  # what says that it is one
     shunt.start_controlplane()
     shunt.wait_serving()
     opener = lab.opener(VIP, count=300, rate=300)

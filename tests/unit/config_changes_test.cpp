@@ -84,6 +84,15 @@ TEST(Changes, TellOfTablesThatComeAndGo) {
               "+ http.listen  \"127.0.0.1:9480\"\n"
               "+ ha.track_files.dataplane  \"/run/a\"\n"
               "~ ha.hold  \"3s\" -> \"5s\"\n");
+    DesiredState other = with;
+    with.sync = Sync{.listen = {IpAddress::v4(198, 18, 1, 11), 7400}, .peers = {{IpAddress::v4(198, 18, 1, 12), 7400}}};
+    other.sync = with.sync;
+    other.sync->peers[0].port = 7401;
+    other.sync->flows = SyncFlows::all;
+    EXPECT_EQ(changes(with, other),
+              "+ sync.peers  198.18.1.12:7401\n"
+              "- sync.peers  198.18.1.12:7400\n"
+              "~ sync.flows  \"pinned\" -> \"all\"\n");
 }
 
 TEST(Changes, NameTheKeyAndBothValues) {

@@ -50,6 +50,7 @@ TEST(Reference, NamesEveryKey) {
     state.dataplane.ports.push_back({.kind = CapturePort{}});
     state.next_hops.emplace_back();
     state.ha.emplace();
+    state.sync.emplace();
     state.services.push_back({.check = Check{.type = CheckType::http}, .backends = {Backend{}}});
     names_keys(to_json(state), reference());
 }

@@ -132,6 +132,13 @@ listen = "[::1]:9480"
 [ha]
 track_files = { dataplane = "/run/ha/d", controlplane = "/run/ha/c" }
 hold = "1500ms"
+
+[sync]
+group = "edge"
+listen = "198.18.1.11:7400"
+peers = ["198.18.1.12:7400", "198.18.1.13:7401"]
+key_file = "/etc/shunt/sync.key"
+flows = "all"
 )";
 
 DesiredState expected_everything() {
@@ -193,6 +200,11 @@ DesiredState expected_everything() {
     s.api_socket = "/run/shunt/other.sock";
     s.http_listen = {ip("::1"), 9480};
     s.ha = Ha{{"/run/ha/d", "/run/ha/c"}, Duration::milliseconds(1500)};
+    s.sync = Sync{"edge",
+                  {ip("198.18.1.11"), 7400},
+                  {{ip("198.18.1.12"), 7400}, {ip("198.18.1.13"), 7401}},
+                  "/etc/shunt/sync.key",
+                  SyncFlows::all};
     return s;
 }
 
@@ -307,9 +319,8 @@ TEST(Toml, RefusesFeaturesThatAreNotBuilt) {
                              "[service.check]\ntype=\"http\"\nexpect = { body_regex = \"ok\" }"}) {
         EXPECT_NE(in_service(line).find("not available in this version; "), std::string::npos) << in_service(line);
     }
-    for (const char* text :
-         {"[sync]\ngroup = \"g\"", "[node]\nnat_pool = [\"198.18.1.64/28\"]", "[dataplane]\nidle = \"interrupt\"",
-          "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\""}) {
+    for (const char* text : {"[node]\nnat_pool = [\"198.18.1.64/28\"]", "[dataplane]\nidle = \"interrupt\"",
+                             "[[dataplane.port]]\nname = \"a\"\npci = \"0000:3b:00.0\""}) {
         EXPECT_NE(sentence(text).find("not available in this version; "), std::string::npos) << sentence(text);
     }
 }
@@ -436,6 +447,12 @@ TEST(Toml, RefusesWrongValues) {
                              "[ha]\ntrack_files = { dataplane = \"/run/shunt/\" }",
                              "[ha]\ntrack_files = { controlplane = 1 }",
                              "[ha]\ntrack_file = \"/run/x\"",
+                             "[sync]\nlisten = \"198.18.1.11:1\"\npeers = [\"198.18.1.12:1\"]",
+                             "[sync]\nlisten = \"198.18.1.11:1\"\nkey_file = \"/k\"",
+                             "[sync]\npeers = [\"198.18.1.12:1\"]\nkey_file = \"/k\"",
+                             "[sync]\nlisten = \"198.18.1.11\"\npeers = [\"198.18.1.12:1\"]\nkey_file = \"/k\"",
+                             "[sync]\nlisten = \"198.18.1.11:1\"\npeers = [\"lb2:1\"]\nkey_file = \"/k\"",
+                             "[sync]\nlisten = \"198.18.1.11:1\"\npeers = [\"198.18.1.12:1\"]\nkey_file = \"k\"",
                              "[[dataplane.port]]\nname = \"a\"\naf_xdp = \"x\"\nvdev = \"y\"",
                              "[[dataplane.port]]\nname = \"a\"\naf_xdp = \"far/too\"",
                              "[[dataplane.port]]\nname = \"a\"\naf_xdp = \"interface-too-long\"",

@@ -625,6 +625,29 @@ TEST(Validate, TheListenerForEverybodyIsOnLoopbackAndNoVip) {
     EXPECT_TRUE(judged(listen("198.18.0.10:80") + service("web", web_vip)).errors.empty());
 }
 
+TEST(Validate, PeersOfFlowSyncAreOthersAndOfOneKind) {
+    const auto sync = [](const std::string& listen, const std::string& peers) {
+        return std::string(seeded) + "[sync]\nkey_file = \"/k\"\nlisten = \"" + listen + "\"\npeers = [" + peers +
+               "]\n";
+    };
+    const std::string own = "198.18.1.11:7400", other = "\"198.18.1.12:7400\"";
+    EXPECT_TRUE(judged(sync(own, other)).errors.empty());
+    EXPECT_TRUE(judged(sync(own, "\"233.252.0.1:7400\"")).errors.empty());
+    EXPECT_EQ(error_in(sync(own, "")), "f:7:9: there is nobody to tell");
+    EXPECT_EQ(error_in(sync(own, other + ", " + other)), "f:7:30: 198.18.1.12:7400 is named twice");
+    EXPECT_EQ(error_in(sync(own, "\"" + own + "\"")), "f:7:10: 198.18.1.11:7400 is this node itself");
+    EXPECT_EQ(error_in(sync(own, "\"[2001:db8::1]:1\"")),
+              "f:7:10: [2001:db8::1]:1 is of another family than 198.18.1.11");
+    EXPECT_EQ(error_in(sync(own, other + ", \"233.252.0.1:7400\"")),
+              "f:7:30: 233.252.0.1:7400 is a multicast group, and there are other peers");
+    EXPECT_EQ(error_in(sync("0.0.0.0:7400", other)), "f:6:10: 0.0.0.0:7400 is no address of this node");
+    EXPECT_EQ(error_in(sync("198.18.0.53:53", other) + service("dns", dns_vip)),
+              "f:6:10: service \"dns\" takes every packet to 198.18.0.53:53");
+    EXPECT_EQ(
+        warning_in("[sync]\nkey_file = \"/k\"\nlisten = \"198.18.1.11:1\"\npeers = [\"198.18.1.12:1\"]\n"),
+        "f:2:1: without node.hash_seed_file this node chooses other backends than its peers, and no record is used");
+}
+
 TEST(TableSizes, AreChosenOnceAndStay) {
     DesiredState before;
     before.services = {{.name = "small"}, {.name = "given"}};

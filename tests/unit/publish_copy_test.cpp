@@ -1,6 +1,7 @@
 // The data plane's copy of the tables: what happens to the control plane's file reaches no packet, and a file that is
 // lost is made again from the copy (RELIABILITY R10).
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -67,6 +68,7 @@ class DataPlane {
         reader_->quiesce();
         return tables;
     }
+    void keep_name() { EXPECT_TRUE(copy_->take_name()); }
     std::uint64_t refused(shm::RefusalReason reason) {
         return header().refusals[static_cast<std::size_t>(reason)].read();
     }
@@ -365,6 +367,24 @@ TEST_F(Copy, AWriterIsNotMisledByItsFile) {
         ASSERT_FALSE(HasFailure()) << i;
     }
     EXPECT_GT(refused, 0);
+}
+
+// A successor in an upgrade takes the name and comes to nothing; and what those that are gone left is removed.
+TEST_F(Copy, TheNameIsTakenBackAndLeftoversGo) {
+    make_history();
+    const fs::path name = directory_.path("tables.copy");
+    const fs::path own = directory_.path("tables.copy." + std::to_string(getpid()));
+    EXPECT_TRUE(fs::equivalent(name, own));
+    fs::remove(name);
+    write("tables.copy", "of a successor");
+    dataplane_->keep_name();
+    EXPECT_TRUE(fs::equivalent(name, own));
+    write("tables.copy.1", "of one that is gone");
+    dataplane_.reset();
+    fs::remove(directory_.path("state"));
+    dataplane_ = std::make_unique<DataPlane>(directory_);
+    EXPECT_FALSE(fs::exists(directory_.path("tables.copy.1")));
+    EXPECT_TRUE(fs::equivalent(name, own));
 }
 
 struct Died {};

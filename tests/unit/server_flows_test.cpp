@@ -240,5 +240,45 @@ TEST_F(FlowsTest, OnlyRootAndTheOwnerKill) {
     EXPECT_EQ(last_.status, 200U);
 }
 
+// Of the same road as a kill: asked of the data plane, answered when it has.
+TEST_F(FlowsTest, AnUpgradeSaysForHowLongNobodyForwarded) {
+    ask("POST", "/v1/dataplane:upgrade?wait=7", {{"program", "/new/shunt-dataplane"}});
+    EXPECT_EQ(last_.status, 0U);
+    ASSERT_EQ(outside_.asked.size(), 1U);
+    EXPECT_EQ(outside_.asked[0].kind, shm::RequestKind::upgrade);
+    EXPECT_EQ(outside_.asked[0].program, "/new/shunt-dataplane");
+    EXPECT_EQ(outside_.asked[0].milliseconds, 7000U);
+    EXPECT_NE(ask("POST", "/v1/dataplane:upgrade")["error"]["message"].dump().find("under way"), std::string::npos);
+    EXPECT_EQ(last_.status, 503U);
+    EXPECT_EQ(outside_.asked.size(), 1U);
+    outside_.ended.push_back({.carried_out = true, .gap = Duration{2'100'000}, .successor = 77});
+    core_->advance(now());
+    EXPECT_EQ(last_.status, 200U);
+    const auto change = Json::parse(last_.body);
+    EXPECT_EQ(change["gap_ms"], 2.1);
+    EXPECT_EQ(change["pid"], 77);
+    EXPECT_EQ(events_.all().back().text, "process 77 took over as the data plane after 2100 us, for uid 990");
+}
+
+TEST_F(FlowsTest, AnUpgradeThatIsNoneSaysWhy) {
+    begin("POST", "/v1/dataplane:upgrade", Json::object());
+    outside_.ended.push_back({.refused = true, .refusal = "it ended with exit code 1"});
+    core_->advance(now());
+    EXPECT_EQ(last_.status, 503U);
+    EXPECT_NE(last_.body.find("goes on: it ended with exit code 1"), std::string::npos) << last_.body;
+    EXPECT_EQ(events_.all().back().level, EventLevel::error);
+    begin("POST", "/v1/dataplane:upgrade", Json::object());
+    outside_.ended.push_back({});  // it died
+    core_->advance(now());
+    EXPECT_NE(last_.body.find("started over"), std::string::npos) << last_.body;
+    for (const Json& body : {Json{{"program", "relative"}}, Json{{"program", 1}}, Json{{"path", "/x"}},
+                             Json{{"program", "/" + std::string(longest_program, 'x')}}}) {
+        ask("POST", "/v1/dataplane:upgrade", body);
+        EXPECT_EQ(last_.status, 422U) << body;
+    }
+    EXPECT_EQ(ask("POST", "/v1/dataplane:upgrade?dry_run=1", Json::object())["dry_run"], true);
+    EXPECT_EQ(outside_.asked.size(), 2U);
+}
+
 }  // namespace
 }  // namespace shunt::controlplane

@@ -160,6 +160,7 @@ std::set<std::string> names_in(const std::string& text) {
 
 TEST_F(MonitorTest, TheDocumentationNamesWhatIsThere) {
     live();
+    facts_.sync = {.settings = config::Sync{}, .report = sync::Report{.peers = {sync::PeerReport{}}}};
     std::ofstream(directory_.path("ha.dataplane")) << "0\n";
     instance_.forward(test::packet("203.0.113.7:40000", "198.18.0.10:443"), 0);
     std::set<std::string> there;
