@@ -1,5 +1,6 @@
 #include "src/shm/state.h"
 
+#include <bit>
 #include <cstddef>
 
 #define XXH_INLINE_ALL
@@ -34,6 +35,10 @@ std::optional<StateFlaw> flaw_of_state(const std::byte* region, std::uint64_t by
     const std::uint32_t version = header.version.load(std::memory_order_acquire);
     if (version == 0) return StateFlaw{Kind::unfinished, "it is not complete yet"};
     if (header.magic != state_magic) return StateFlaw{Kind::damaged, "it is not a state region"};
+    // A bit that flipped is damage; a number that differs in more was meant, whatever that release seals and how.
+    if (version > layout_version && std::popcount(version ^ layout_version) > 1) {
+        return StateFlaw{Kind::newer, layout(version)};
+    }
     const std::uint64_t seal = header.seal.load(std::memory_order_acquire);
     if (seal != 0 && seal != seal_of(header)) return StateFlaw{Kind::damaged, "its header is damaged"};
     if (version > layout_version) return StateFlaw{Kind::newer, layout(version)};

@@ -49,7 +49,7 @@ def test_usage(options):
 def test_a_profile_counts_what_a_function_did_itself_and_names_its_step(tmp_path):
     out = tmp_path / "callgrind.out"
     out.write_text("""events: Ir
-fn=(1) void shunt::dataplane::detail::run_prefetched<shunt::dataplane::Forward>(shunt::dataplane::Batch&)
+fn=(1) void shunt::dataplane::detail::pass<shunt::dataplane::Forward>(shunt::dataplane::Batch&)
 10 60
 cfn=(2) shunt::dataplane::clamp_mss(shunt::dataplane::Lane&, unsigned short)
 calls=1 5
