@@ -121,13 +121,20 @@ FORGERIES = {"generation": Forgery.going_back, "size": Forgery.outside, "magic":
 
 
 def forge(shunt: Shunt, reason: str) -> None:
-    """The running data plane refuses it for this reason, and the running control plane makes its file again."""
+    """The running data plane refuses it for this reason, and the running control plane makes its file again. A data
+    plane that has not followed it to the last new file yet may not have seen it before that happened: then once more."""
+    refused = refusals(shunt)[reason]
+    wait_until(lambda: forged(shunt, reason) > refused, 20, f"a refusal because of {reason}", every=0.01)
+
+
+def forged(shunt: Shunt, reason: str) -> int:
+    """Refusals for this reason once the file has been made again."""
     file = tables_file(shunt)
-    before, refused = file.stat().st_ino, refusals(shunt)[reason]
+    before = file.stat().st_ino
     with open(file, "r+b") as opened, mmap.mmap(opened.fileno(), 0) as region:
         FORGERIES[reason](Forgery(region))
-    wait_until(lambda: refusals(shunt)[reason] > refused, 10, f"a refusal because of {reason}", every=0.01)
     wait_until(lambda: file.exists() and file.stat().st_ino != before, 10, "a new file", every=0.01)
+    return refusals(shunt)[reason]
 
 
 def refusals(shunt: Shunt) -> Counter[str]:

@@ -212,6 +212,7 @@ class DpdkAfXdp : public testing::Test {
         exchange(wire);
         stop_ = true;
         dpdk::wait_for_workers();
+        for (std::uint16_t i = 0; i < queues; ++i) ASSERT_TRUE(sockets_[i]->settle());
         EXPECT_EQ(pools_[0].in_use() + pools_[1].in_use(), held);
     }
 
