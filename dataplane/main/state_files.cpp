@@ -79,8 +79,8 @@ Result<InForce> find_in_force(const std::string& directory) {
     InForce found;
     found.flaw = shm::flaw_of_state(region->data(), region->file_bytes());
     if (found.flaw && found.flaw->kind == shm::StateFlaw::Kind::newer) {
-        return Error{.message = "the state region is of a newer release than this program: " + found.flaw->text +
-                                ", and layouts " + std::to_string(shm::oldest_layout_read) + " to " +
+        return Error{.message = "the state region has a newer layout than this program understands: " +
+                                found.flaw->text + ", and layouts " + std::to_string(shm::oldest_layout_read) + " to " +
                                 std::to_string(shm::layout_version) + " are understood",
                      .remedy = "start the version that made it, or remove the file to give up the flows it remembers",
                      .file = path};
