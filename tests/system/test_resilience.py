@@ -32,7 +32,8 @@ def test_the_promises_of_an_experiment_are_held(document, name):
     rows = [row for row in document[1] if row["experiment"] == name]
     assert rows
     for row in rows:
-        assert row["held"] and not row["broken_promises"] and row["failure"] is None, row
+        assert row["failure"] is None, row["failure"]
+        assert row["held"] and not row["broken_promises"], row["broken_promises"]
 
 
 def test_the_document_is_that_of_the_contract(document):
