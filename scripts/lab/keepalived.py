@@ -30,8 +30,10 @@ class Keepalived:
         return file
 
     def start(self) -> None:
+        # Where a boot empties it: of the process that a file of before names another may have the number by now, and
+        # keepalived then takes itself for running.
         pids = (word for option, name in (("-p", "keepalived"), ("-r", "vrrp"))
-                for word in (option, self.directory / f"{name}.pid"))
+                for word in (option, self.shunt.run_dir / f"{name}.pid"))
         command: list[str | Path] = ["keepalived", "--dont-fork", "--log-console", "--vrrp", "-f", self.config, *pids]
         self.process = Process("keepalived", command, self.shunt.lab.log(f"{self.shunt.name}-keepalived"),
                                self.shunt.balancer)

@@ -81,8 +81,6 @@ class Node(Machine):
     def start(self) -> None:
         self.shunt.start_dataplane()
         self.shunt.start_controlplane()
-        # keepalived misses a file that is written while it starts, and is then in FAULT until the next time.
-        wait_until(lambda: all(is_healthy(file) for file in self.track_files), 30, f"{self.name} to be healthy")
         self.keepalived.start()
 
     def boot(self) -> None:
@@ -93,10 +91,6 @@ class Node(Machine):
             self.balancer.ip("address", "delete", address, "dev", "lan0")
         self.plug_in()
         self.start()
-
-
-def is_healthy(track_file: Path) -> bool:
-    return track_file.exists() and track_file.read_text().strip() == "0"
 
 
 def virtual_addresses(balancer: Namespace) -> list[str]:
