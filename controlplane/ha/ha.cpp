@@ -74,18 +74,13 @@ void Ha::configure(const std::optional<config::Ha>& wanted) {
 
 void Ha::look(const DataplaneSigns& signs, Now now) {
     const bool was_stale = stale();
-    const Duration since = last_look_ ? now.instant - *last_look_ : Duration{};
-    last_look_ = now.instant;
     const bool moved = signs.held && signs.heartbeat != signs_.heartbeat;
     has_moved_ = has_moved_ || (moved && signs_.heartbeat != 0);
-    gone_.look(since, signs.held);
-    still_.look(since, moved);
+    pulse_.look(signs.held ? std::optional(Instant{signs.heartbeat}) : std::nullopt, now.instant);
     const DataplaneSigns before = std::exchange(signs_, signs);
     tell_of_changes(before, was_stale, now);
     if (configured()) judge(now);
 }
-
-bool Ha::stale() const noexcept { return gone_.duration() >= gone_limit || still_.duration() >= still_limit; }
 
 void Ha::judge(Now now) {
     if (now.instant >= next_file_look_) {

@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "controlplane/state/events.h"
+#include "controlplane/state/pulse.h"
 #include "controlplane/state/wanted.h"
 #include "src/base/result.h"
-#include "src/base/stillness.h"
 #include "src/config/desired_state.h"
 #include "src/config/track_file.h"
 #include "src/shm/layout.h"
@@ -46,11 +46,8 @@ struct DataplaneSigns {
 
 class Ha {
   public:
-    static constexpr Duration interval = Duration::milliseconds(25);
-    // How long it may be gone, so that one that takes over from another has its time, and how long its heartbeat may
-    // stand still: its main thread may be busy with large tables.
-    static constexpr Duration gone_limit = Duration::milliseconds(40);
-    static constexpr Duration still_limit = Duration::milliseconds(500);
+    static constexpr Duration interval = Pulse::interval;
+    static constexpr Duration gone_limit = Duration::milliseconds(40);  // then the file says 1
 
     // Reads the role that was said before. `directory`: the instance's.
     Ha(std::string directory, Events& events);
@@ -72,7 +69,7 @@ class Ha {
     void withdraw(std::string reason) { withdrawn_ = std::move(reason); }
 
     bool configured() const noexcept { return wanted_.has_value(); }
-    bool stale() const noexcept;
+    bool stale() const noexcept { return !pulse_.beats(); }
     const std::string& held_back() const noexcept { return held_back_; }
     const DataplaneSigns& signs() const noexcept { return signs_; }
     const config::TrackFile& own_file() const noexcept { return own_; }
@@ -96,9 +93,7 @@ class Ha {
     config::TrackFile dataplanes_{};
     RoleTaken role_{};
     DataplaneSigns signs_{};
-    std::optional<Instant> last_look_{};
-    Stillness gone_{interval * 2};
-    Stillness still_{interval * 2};
+    Pulse pulse_{gone_limit};
     bool has_moved_{};  // since we look
     std::optional<Instant> sound_since_{};
     Instant next_file_look_{};

@@ -61,8 +61,7 @@ Core::Core(Outside& outside, Events& events, Wanted wanted, NetworkSnapshot netw
       events_(events),
       scene_{.wanted = std::move(wanted)},
       health_(seed),
-      network_(std::move(network)),
-      pulse_(now.instant) {
+      network_(std::move(network)) {
     scene_.warnings = texts(config::warnings(scene_.wanted.desired));
     seen_ = outside_.progress();
     scene_.effective = effective_of(scene_.wanted);

@@ -123,6 +123,7 @@ Passed passed(const Progress& progress, Generation generation);
 class Core {
   public:
     static constexpr Duration housekeeping = Pulse::interval;
+    static constexpr Duration gone_limit = Duration::milliseconds(100);  // then VIPs are withdrawn
     static constexpr Duration publication_poll = Duration::milliseconds(1);
     static constexpr Duration health_pacing = Duration::milliseconds(10);  // at most one publication for health in this
     static constexpr Duration retry = Duration::seconds(1);
@@ -241,7 +242,7 @@ class Core {
     std::vector<Errand> errands_{};
     bool upgrading_{};
     Progress seen_{};  // when the data plane was last looked at
-    Pulse pulse_;
+    Pulse pulse_{gone_limit};
     Quorums quorums_{};
     std::uint64_t counted_change_{};      // the picture they were counted of
     std::vector<Announced> announced_{};  // sorted by address

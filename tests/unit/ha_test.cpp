@@ -87,7 +87,7 @@ TEST_F(HaTest, ADataPlaneThatIsGoneIsSeenAtOnce) {
 
 TEST_F(HaTest, AHeartbeatThatStandsStillIsSeenAfterAWhile) {
     live(hold + ms(50));
-    looks(Ha::still_limit - ms(25), false);
+    looks(Pulse::still_limit - ms(25), false);
     EXPECT_EQ(text(path_), "0\n");
     looks(ms(50), false);
     EXPECT_EQ(text(path_), "1\n");

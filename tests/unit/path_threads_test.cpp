@@ -97,7 +97,7 @@ TEST(Threads, AFlowThatMovesIsNeverMissed) {
 
 // The worker asks the list in force at any time while the main thread writes the next one.
 TEST(Threads, EveryForgetListIsCarriedOutOnceAndReadWhole) {
-    constexpr std::uint32_t lists = 2'000;
+    constexpr std::uint32_t lists = 20'000;
     ForgetList list;
     const auto flow = [](std::uint32_t n) {
         return shm::FlowKey{IpAddress::v4(203, 0, 113, static_cast<std::uint8_t>(n)),

@@ -115,7 +115,7 @@ TEST_F(QuorumTest, ZeroIsAlwaysThere) {
 constexpr Instant at(std::int64_t milliseconds) { return Instant{} + Duration::milliseconds(milliseconds); }
 
 TEST(PulseTest, StopsWithTheHeartbeat) {
-    Pulse pulse(at(0));
+    Pulse pulse(Core::gone_limit);
     std::int64_t now = 0;
     for (; now <= 1000; now += 50) pulse.look(at(now), at(now));
     EXPECT_TRUE(pulse.beats());
@@ -128,14 +128,14 @@ TEST(PulseTest, StopsWithTheHeartbeat) {
 }
 
 TEST(PulseTest, OneThatIsGoneIsHeldDeadSooner) {
-    Pulse pulse(at(0));
+    Pulse pulse(Core::gone_limit);
     pulse.look(at(0), at(0));
     for (std::int64_t now = 50; now <= 300; now += 50) pulse.look(std::nullopt, at(now));
     EXPECT_FALSE(pulse.beats());
 }
 
 TEST(PulseTest, WhoDidNotRunHimselfAccusesNobody) {
-    Pulse pulse(at(0));
+    Pulse pulse(Core::gone_limit);
     pulse.look(at(10), at(10));
     pulse.look(at(10), at(5000));  // both were kept from running
     EXPECT_TRUE(pulse.beats());
