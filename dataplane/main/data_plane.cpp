@@ -50,6 +50,34 @@ constexpr std::array<const char*, static_cast<std::size_t>(shm::RefusalReason::c
     "it is no tables region", "another layout version",  "it is larger than the file",
     "a checksum is wrong",    "an index points nowhere", "it is older than the one in use"};
 
+StateNeeds state_needs(const config::Dataplane& settings) {
+    const dpdk::SystemMemory memory = dpdk::system_memory();
+    return {.shape = shm::state_shape(settings.workers, settings.flows),
+            .boot_id = read_boot_id(),
+            .flow_seed = random_seed(),
+            .now = MonotonicClock().now(),
+            .memory_available = memory.available,
+            .huge_memory_available = memory.huge_bytes_free()};
+}
+
+// Beside a predecessor that forwards: one of our own, where we could not adopt its region. So what takes its time, or
+// may lack its memory, comes before that one stops.
+Result<std::optional<StateRegion>> prepare_region(const std::string& directory, const StateNeeds& needs) {
+    const auto adopts = StateRegion::can_adopt(directory, needs);
+    if (!adopts) return adopts.error();
+    if (*adopts) return std::optional<StateRegion>{};
+    auto made = StateRegion::prepare(directory, needs);
+    if (!made) return made.error();
+    return std::optional(*std::move(made));
+}
+
+Result<StateRegion> take_region(const std::string& directory, const StateNeeds& needs,
+                                std::optional<StateRegion> prepared) {
+    if (!prepared) return StateRegion::take(directory, needs);
+    if (auto done = prepared->take_over(needs.now); !done) return done.error();
+    return *std::move(prepared);
+}
+
 }  // namespace
 
 // In this order: what can be refused is refused before anything is touched, and a predecessor forwards until everything
@@ -63,6 +91,10 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& 
 
     auto prepared = prepare(desired, directory, from);
     if (!prepared) return prepared.error();
+    const std::string shared = directory + "/shm";
+    StateNeeds needs = state_needs(settings);
+    auto own = from != nullptr ? prepare_region(shared, needs) : Result(std::optional<StateRegion>{});
+    if (!own) return own.error();
     Inheritance::Stopped stopped;
     if (from != nullptr) {
         auto handed_over = from->take_over(prepared->can_inherit);
@@ -70,14 +102,9 @@ Result<std::unique_ptr<DataPlane>> DataPlane::start(const config::DesiredState& 
         stopped = *handed_over;
         if (!stopped.keeps_sockets) prepared->ports.forsake_sockets();
     }
-    const dpdk::SystemMemory memory = dpdk::system_memory();
-    auto state = StateRegion::take(directory + "/shm", {.shape = shm::state_shape(settings.workers, settings.flows),
-                                                        .boot_id = read_boot_id(),
-                                                        .flow_seed = random_seed(),
-                                                        .now = MonotonicClock().now(),
-                                                        .memory_available = memory.available,
-                                                        .huge_memory_available = memory.huge_bytes_free(),
-                                                        .lock = from != nullptr ? from->state_lock.release() : -1});
+    needs.now = MonotonicClock().now();
+    if (from != nullptr && !*own) needs.lock = from->state_lock.release();
+    auto state = take_region(shared, needs, *std::move(own));
     if (!state) return state.error();
     spdlog::log(state->origin() == StateRegion::Origin::damaged ? spdlog::level::err : spdlog::level::info, "{}",
                 state->remark());
@@ -450,7 +477,9 @@ void DataPlane::start_over(TablesRegion other) {
 
 void DataPlane::follow_upgrade(Instant now) {
     if (successor_ && !requests_->upgrade()) {  // it was given up
-        if (successor_->is_gone()) successor_.reset();
+        if (!successor_->is_gone()) return;
+        successor_.reset();
+        region_.remove_others();  // it may have prepared one
         return;
     }
     if (!requests_->upgrade()) return;

@@ -128,6 +128,12 @@ Result<StateRegion> StateRegion::take(const std::string& directory, const StateN
     return made;
 }
 
+Result<bool> StateRegion::can_adopt(const std::string& directory, const StateNeeds& needs) {
+    const auto found = find_in_force(directory);
+    if (!found) return found.error();
+    return judge(*found, needs).origin == Origin::adopted;
+}
+
 Result<StateRegion> StateRegion::prepare(const std::string& directory, const StateNeeds& needs) {
     const auto found = find_in_force(directory);
     if (!found) return found.error();

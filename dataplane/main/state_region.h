@@ -53,6 +53,8 @@ class StateRegion {
     // for it.
     static Result<StateRegion> take(const std::string& directory, const StateNeeds& needs);
 
+    // Whether take() would adopt what is in force.
+    static Result<bool> can_adopt(const std::string& directory, const StateNeeds& needs);
     // Beside a data plane that runs, and goes on with its region meanwhile: a new region that is complete but for what
     // that one still counts. Workers may be made for it, but must not run, and nobody else sees it, until take_over().
     // If that never comes: remove_others() of the one that goes on.

@@ -110,6 +110,22 @@ def test_upgrades_lose_no_packet_and_no_connection(shunt, live):
     assert live.report()["udp"]["lost"] == 0
 
 
+def test_a_successor_of_another_shape_takes_over_the_flows(lab, shunt, live):
+    config, regions = shunt.config, shunt.run_dir / "shm"
+    more = {**config, "dataplane": {**config["dataplane"], "flows": 4 * config["dataplane"].get("flows", 1 << 20)}}
+    for wanted in (more, config):
+        shunt.write_config(wanted)
+        assert shunt.ask("upgrade")["gap_ms"] <= GAP_MS
+        go_on(live)
+    assert live.report()["udp"]["lost"] == 0
+    before = set(regions.glob("state.*"))
+    shunt.write_config(more)
+    dies = program(lab, "dies", f'SHUNT_TEST_DIE_AT=prepared exec {BUILD}/shunt-dataplane "$@"\n')
+    refused(shunt, "--program", dies)
+    shunt.write_config(config)
+    wait_until(lambda: set(regions.glob("state.*")) <= before, 10, "what it had prepared to be removed")
+
+
 def test_a_successor_that_cannot_be_is_given_up(lab, shunt, live):
     assert "cannot be executed" in refused(shunt, "--program", "/nowhere/shunt-dataplane")
     assert "exit code 1 before it was ready" in refused(shunt, "--program", "/bin/false")
